@@ -47,6 +47,7 @@ PREFILL_CHUNK = 128  # prompt tokens per step: a long prompt delays other runs b
 READ_S = 0.5  # while other runs write, a chunk should not take longer than this
 LONE_CHUNK = 512  # while nobody writes: 430 tokens at once take two thirds of the time of chunks of 128
 LONE_READ_S = 2.0  # a new run waits at most this long for a turn, and Stop for its effect
+PROMPT_TOKENS = 8  # as many tokens as starting a prompt costs, however short it is
 MIN_CHUNK = 16  # fewer take about as long: the weights are read once per chunk
 LATE_REST_S = 0.02  # between two looks for the late answer of a model elsewhere, while all wait for it
 MAX_FAILURES = 5  # consecutive steps that may fail as a whole before the engine gives up
@@ -158,7 +159,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """Read one chunk of one prompt and decode one token of every sequence that is due.
+        """Read a chunk of the prompts and decode one token of every sequence that is due.
 
         False if there was no work now.
 
@@ -233,7 +234,7 @@ class Engine:
         due = self._pacer.due(ready, others_wait=self.waiting > 0)
         if (decoding or self._late) and not due:
             self._decoder.send_unsent()
-            return self._next_prefill() is not None
+            return any(map(self._can_read, self._prefills))
         if self._pacer.are_others(due):
             self._decoder.forget_layout()
         began_s = time.perf_counter()
@@ -409,29 +410,38 @@ class Engine:
     # -- one step --
 
     def _prefill(self) -> None:
-        """Read one chunk of the oldest run's prompt with each of its models."""
-        run = self._next_prefill()
-        if run is None:
-            return
-        outcome = attempt(partial(self._read, run))
+        """Read a chunk of the oldest run's prompt with each of its models; if it is short, of the next too.
+
+        Of many people who ask at once, the last would otherwise wait for as many steps of all the others.
+        """
+        room = self._chunk()
+        for run in list(self._prefills):
+            if self._can_read(run):
+                room -= max(PROMPT_TOKENS, self._prefill_of(run, room))
+            if room <= 0:
+                return
+
+    def _prefill_of(self, run: Run, chunk: int) -> int:
+        """Read up to `chunk` tokens of this run's prompt with each of its models; returns how many."""
+        outcome = attempt(partial(self._read, run, chunk))
         if isinstance(outcome, StepFailure):
             seqs = [seq for seq in self._seqs if seq.run is run]
             if not outcome.late:
                 self._fail(outcome.seqs or seqs, outcome)
             for seq in seqs:  # those that are left read again what other models have read already
                 seq.roll_back_unsent()
+            return 0
+        return outcome
 
-    def _next_prefill(self) -> Run | None:
-        """The oldest run of whose prompt something can be read now."""
-        for run, prefills in self._prefills.items():
-            unread = [prefill for prefill in prefills if not prefill.is_done]
-            late = [p for p in unread or prefills if self.forwards.late_s(p.role)]
-            if not late or (len(late) < len(unread) if unread else not run.request.forced):
-                return run
-        return None
+    def _can_read(self, run: Run) -> bool:
+        """Whether the models of something unread of the run's prompt do not wait for an answer."""
+        prefills = self._prefills.get(run, [])
+        unread = [prefill for prefill in prefills if not prefill.is_done]
+        late = [p for p in unread or prefills if self.forwards.late_s(p.role)]
+        return not late or (len(late) < len(unread) if unread else not run.request.forced)
 
-    def _read(self, run: Run) -> None:
-        chunk, began_s, block = self._chunk(), self.forwards.clock(), 0
+    def _read(self, run: Run, chunk: int) -> int:
+        began_s, block = self.forwards.clock(), 0
         for prefill in list(self._prefills[run]):
             if not prefill.seqs or prefill.is_done or run.cancelled or self.forwards.late_s(prefill.role):
                 continue
@@ -447,7 +457,7 @@ class Engine:
             run.reading = read, sum(len(prefill.tokens) for prefill in prefills)
             if self._late and not run.request.forced:
                 self._start_without(run, [prefill for prefill in prefills if not prefill.is_done])
-            return
+            return block
         run.reading = None
         if prefills and run.request.forced[prefills[0].seqs[0].position :]:
             self._score(run, prefills)
@@ -456,6 +466,7 @@ class Engine:
                 for seq in prefill.seqs[1:]:
                     self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
             self._decoder.forget_layout()
+        return block
 
     def _start_without(self, run: Run, unread: abc.Sequence[Prefill]) -> None:
         """Let those columns of the run begin that need none of these prompts, whose models are late."""
