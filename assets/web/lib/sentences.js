@@ -190,6 +190,24 @@ export function explainCut(token) {
     + " Log-probs of the mix may be off " + error + "; rank and entropy are estimates."];
 }
 
+const SAYABLE_SHARE = 0.005; // probabilities have two digits: a smaller unrecorded rest does not show in them
+
+// Whether the probabilities of a token seen at other slider values are estimates, and whether its entropy is known: that needs each
+// of the tokens that were not recorded, not only what they have together.
+/** @type {(token: Token) => boolean} */
+export const isEstimate = ({ hidden }) => hidden !== undefined && (hidden.how === "unknown" || (hidden.how === "bound" && hidden.share > SAYABLE_SHARE));
+/** @type {(token: Token) => boolean} */
+export const knowsEntropy = (token) => !isEstimate(token) && !(token.hidden && token.hidden.share > SAYABLE_SHARE);
+
+// How far the card may be off at slider values other than those that the token was written with.
+/** @type {(token: Token) => string[]} */
+export function explainEstimate(token) {
+  if (!token.hidden || !isEstimate(token)) return [];
+  const { share, how } = token.hidden, rest = "The mix is estimated at these slider values: the run recorded only the likeliest tokens, and ";
+  if (how === "unknown") return [rest + "what the others have here is unknown. The leads are exact."];
+  return [rest + "the others have up to " + shareText(share) + ". A token may be up to " + (1 / (1 - share)).toFixed(share > 0.5 ? 1 : 2) + " times as likely as shown; the leads are exact."];
+}
+
 /** @type {(overlap: number) => string} */
 function keptText(overlap) {
   const low = Math.round((100 * overlap) / (2 - overlap)), high = Math.round(100 * overlap);
