@@ -42,7 +42,7 @@ export function mainRival(column, token) {
 /** @type {(nats: number) => string} */
 export function oddsText(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
   const times = Math.exp(Math.min(Math.abs(nats), 14)), shown = times < 10 ? times.toFixed(1) + "×" : factorText(Math.abs(nats));
-  return Math.abs(nats).toFixed(1) + " nats (" + shown + ")";
+  return (nats !== 0 && Math.abs(nats) < SAYABLE_NATS ? "less than 0.1" : Math.abs(nats).toFixed(1)) + " nats (" + shown + ")";
 }
 
 // What the terms add: tuning, size, or both; and whether it takes a plural verb.
@@ -73,7 +73,19 @@ export function explain(column, token, labels, against = null, factors = [1]) {
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
   const flips = flipText(column, token, [chosen, rival], labels, factorAt(factors, token.n));
   const would = wouldChange(token) ? labels.get(/** @type {number} */ (token.would)) : ""; // at other slider values
-  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
+  const passed = would ? null : passedOver(column, token, [chosen, rival]);
+  const luck = passed ? " Chance chose it over {l}, which the mix prefers by " + oddsText(nat(passed[1]) - nat(chosen[1])) + "." : "";
+  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + luck + (would ? wouldText(token) : flips.text),
+    { ...bold, ...flips.bold, w: would, l: passed ? labels.get(passed[0]) : "" });
+}
+
+// The likeliest token of the mix, where the noise passed it over and the sentence is about another rival: what is said to decide
+// against that rival did not choose the token alone.
+/** @type {(column: Column, token: Token, rows: [Row, Row]) => Row | null} */
+function passedOver(column, token, [chosen, rival]) {
+  const likeliest = bestBy(token.c, (row) => nat(row[1]));
+  const isNews = token.n >= (column.given || 0) && likeliest[0] !== rival[0] && nat(rival[1]) <= nat(chosen[1]);
+  return isNews && nat(likeliest[1]) > nat(chosen[1]) ? likeliest : null;
 }
 
 /** @type {(token: Token) => string} */

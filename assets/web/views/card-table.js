@@ -9,6 +9,8 @@ import { nat } from "../lib/counterfactual.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
 import { el, showPieces } from "../dom.js";
 
+const NO_NATS = 5e-4; // log-probs have three decimals
+
 export function titleOf(run, column, i) {
   const label = run.labels.get(column.tokens[i].i), word = wordAround(column.tokens, i), at = " · token " + (i + 1) + " of " + column.tokens.length;
   return ["“", label, ...(word.length > label.length ? ["” in ", word, at] : ["”" + at])];
@@ -19,7 +21,7 @@ export function noteOf(run, column, token) {
   const notes = ["", "probability " + (isEstimate(token) ? "about " : "") + decimal(token.y[token.y.length - 1])];
   if (column.terms.length) {
     const by = "net effect of " + subjectOf(column).name + " ";
-    notes.push(by + (Math.abs(shift) < FAINT_NATS ? "none" : (shift < 0 ? "▼ −" : "▲ +") + Math.abs(shift).toFixed(1) + " nats (" + factorText(shift) + ")"));
+    notes.push(by + (Math.abs(shift) < NO_NATS ? "none" : Math.abs(shift) < FAINT_NATS ? "less than 0.1 nats" : (shift < 0 ? "▼ −" : "▲ +") + Math.abs(shift).toFixed(1) + " nats (" + factorText(shift) + ")"));
   }
   return ["", column.name, notes.join(" · ")];
 }
