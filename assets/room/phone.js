@@ -5,7 +5,7 @@ import { postToRoom } from "../web/room-post.js";
 import { lateWords, linkWords, NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const KEPT = "eft-rooms"; // {last, tokens}: which phone this is in which room, so that its vote stays its own after a reload
-const LOST = "The connection is lost. Your vote is kept, and this page keeps trying.";
+const LOST = "The connection is lost. This page keeps trying, and a vote is kept.";
 const part = (id) => document.getElementById(id);
 
 let room = null; // {code, token} once joined

@@ -84,6 +84,13 @@ export interface Token {
   would?: number; // counterfactual: what the noise would choose
   sure?: boolean;
   exact?: boolean;
+  hidden?: Hidden; // at other slider values than those it was written with
+}
+
+/** The probability of all tokens that were not recorded: as it is, an upper bound for it, or an estimate without one. */
+export interface Hidden {
+  share: number;
+  how: "exact" | "bound" | "unknown";
 }
 
 export interface End {

@@ -133,6 +133,7 @@ def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
     page.wait_for_function("document.querySelectorAll('.pane.up .t').length > 1")
     page.click("[data-part=pause]")
     page.wait_for_selector("[data-part=pause]:has-text('Go on')")
+    page.wait_for_selector("[data-part=as-if-text]:has-text('The run waits')")
     while not stays(page, ".pane.up .text", 700):
         pass
     before = page.locator(".pane.up .t").count()

@@ -198,6 +198,19 @@ def test_the_card_shows_the_recorded_numbers(page: Any) -> None:
     assert page.locator(".peek-rows .pair").first.locator("i").count() == 2
 
 
+def test_the_card_says_that_the_mix_at_another_alpha_is_estimated(page: Any) -> None:
+    focus_token(page, 4)
+    page.focus("#eft-alpha")
+    page.keyboard.press("ArrowRight")  # beyond the recorded value
+    page.wait_for_selector("[data-part=card-more]:has-text('what the others have here is unknown')")
+    assert "probability about " in said(page, "card-note") and "entropy unknown" in said(page, "card-print")
+    page.keyboard.press("Home")  # what the base alone gives is recorded
+    page.wait_for_selector("[data-part=card-more]", state="hidden")
+    assert "about" not in said(page, "card-note")
+    page.press("[data-part=as-written]", "Enter")
+    page.wait_for_selector("[data-part=card-print]:has-text('entropy 0.50')")
+
+
 def test_waterfalls_add_up_also_for_a_chosen_rival(page: Any) -> None:
     focus_token(page, 3)
     record = MIXED[3]

@@ -19,6 +19,14 @@ def test_what_a_lesson_says_holds_on_the_recorded_runs(path: Path) -> None:
     assert all(step.holds and step.question for step in lesson.steps)
 
 
+def test_the_step_about_alpha_can_be_run_where_its_recording_leaves_values_uncertain() -> None:
+    (step,) = [step for path in lesson_files() for step in read_lesson(path).steps if "Alpha 0" in step.title]
+    recorded = read_run(RUNS / f"{step.show.open}.json").spec
+    (made,) = [state for state in step.actions if state.run]
+    assert made.settings["prompt"] == recorded.prompt and made.settings["seed"] == recorded.sampling.seed
+    assert made.settings["controls"] == {"alpha": recorded.controls["alpha"]}
+
+
 FIRST = TokenPlace("Up-scaled", 1)
 
 

@@ -168,6 +168,25 @@ def test_the_unrecorded_mass_is_an_upper_bound(
             assert bound == pytest.approx(missing, abs=1e-4)
 
 
+@given(seeds, st.floats(0.1, 3), st.floats(0, 1), st.integers(1, 6))
+def test_the_real_probabilities_lie_where_the_card_says(
+    page: Modules, seed: int, before: float, part: float, count: int
+) -> None:
+    roles = models(seed, vocab=60)
+    column = column_of(UPSCALED, Sampling(temperature=1))
+    token = token_of(column, UPSCALED, roles, {"alpha": before}, count=count)
+    shown = page.evaluate("([c, t, alpha]) => remix(c, t, {alpha}, [1])", [column, token, part * before])
+    if "hidden" not in shown:
+        return  # the record itself
+    real = mixture(UPSCALED, roles, {"alpha": part * before})[0][0].exp()
+    share = shown["hidden"]["share"]
+    for row in shown["c"]:
+        least, true = math.exp(row[1]), float(real[row[0]])
+        assert least - 1e-4 <= true <= least / (1 - share) + 1e-4
+        if shown["hidden"]["how"] == "exact":
+            assert true == pytest.approx(least, abs=1e-4)
+
+
 @given(seeds, st.floats(0.1, 2.9), samplings(0, 1, 3), st.integers(1, 6), st.floats(0, 1))
 def test_sure_choices_are_correct(
     page: Modules, seed: int, alpha: float, sampling: Sampling, count: int, part: float

@@ -177,12 +177,14 @@ export const controlsOf = (column) => [...new Set(column.terms.map((term) => ter
 
 // The token as it would be recorded at these values: with the same fields, so that the same code draws both.
 // `would` is the token that the same noise would choose, `sure` whether that is certain, `exact` whether the server scored it.
+// `hidden` is what the tokens that were not recorded get: without it, the probabilities would pass for measured ones.
 /** @type {(column: Recipe, token: Token, sliders: Controls, factors: number[]) => Token} */
 export function remix(column, token, sliders, factors) {
   const factor = factorAt(factors, token.n);
   const mine = Object.fromEntries(Object.entries(sliders).filter(([name]) => name in token.v));
   const v = { ...token.v, ...effectiveAt(mine, factor) };
-  if (wayOf(column, token, v) === 1) return token;
+  const way = wayOf(column, token, v);
+  if (way === 1) return token;
   const { id, sure, exact = false } = choiceOf(column, token, mine, factors);
   const mixed = mixedAt(column, token, v);
   const rest = restAt(column, token, v);
@@ -206,6 +208,7 @@ export function remix(column, token, sliders, factors) {
     would: id,
     sure,
     exact,
+    hidden: { share: Math.exp(rest - logZ), how: way === null ? "unknown" : way === 0 ? "exact" : "bound" },
   };
 }
 

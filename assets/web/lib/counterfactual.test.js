@@ -78,3 +78,13 @@ test("beyond the recorded alpha, a rest that is made of rounding does not outgro
   assert.ok(shown.y[shown.y.length - 1] > -0.01, "p of the token is " + Math.exp(shown.y[shown.y.length - 1]));
   assert.ok(shown.y[shown.y.length - 1] <= 0);
 });
+
+test("a token seen at other values says what the tokens that were not recorded have, and how well that is known", () => {
+  const hiddenAt = (/** @type {number} */ alpha) => /** @type {any} */ (remix(column(), token(), { alpha }, [1])).hidden;
+  const none = 1 - Math.exp(-2.5) - Math.exp(-0.5); // of the base: what its two recorded tokens leave
+  assert.equal(hiddenAt(0).how, "exact");
+  assert.ok(Math.abs(hiddenAt(0).share - none) < 1e-9);
+  assert.equal(hiddenAt(0.5).how, "bound");
+  assert.equal(hiddenAt(2).how, "unknown"); // beyond the recorded value
+  assert.equal(remix(column(), token(), { alpha: 1 }, [1]).hidden, undefined); // recorded, not estimated
+});

@@ -42,7 +42,7 @@ export function mainRival(column, token) {
 /** @type {(nats: number) => string} */
 export function oddsText(nats) { // "6.2 nats (490×)": log-odds in nats and as a factor
   const times = Math.exp(Math.min(Math.abs(nats), 14)), shown = times < 10 ? times.toFixed(1) + "×" : factorText(Math.abs(nats));
-  return Math.abs(nats).toFixed(1) + " nats (" + shown + ")";
+  return (nats !== 0 && Math.abs(nats) < SAYABLE_NATS ? "less than 0.1" : Math.abs(nats).toFixed(1)) + " nats (" + shown + ")";
 }
 
 // What the terms add: tuning, size, or both; and whether it takes a plural verb.
@@ -73,7 +73,19 @@ export function explain(column, token, labels, against = null, factors = [1]) {
   if (!Number.isFinite(push)) return filled("The weight filter excludes {r} here.", bold);
   const flips = flipText(column, token, [chosen, rival], labels, factorAt(factors, token.n));
   const would = wouldChange(token) ? labels.get(/** @type {number} */ (token.would)) : ""; // at other slider values
-  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + (would ? wouldText(token) : flips.text), { ...bold, ...flips.bold, w: would });
+  const passed = would ? null : passedOver(column, token, [chosen, rival]);
+  const luck = passed ? " Chance chose it over {l}, which the mix prefers by " + oddsText(nat(passed[1]) - nat(chosen[1])) + "." : "";
+  return filled(verdictText(column, token, [chosen, rival], logOdds, push) + luck + (would ? wouldText(token) : flips.text),
+    { ...bold, ...flips.bold, w: would, l: passed ? labels.get(passed[0]) : "" });
+}
+
+// The likeliest token of the mix, where the noise passed it over and the sentence is about another rival: what is said to decide
+// against that rival did not choose the token alone.
+/** @type {(column: Column, token: Token, rows: [Row, Row]) => Row | null} */
+function passedOver(column, token, [chosen, rival]) {
+  const likeliest = bestBy(token.c, (row) => nat(row[1]));
+  const isNews = token.n >= (column.given || 0) && likeliest[0] !== rival[0] && nat(rival[1]) <= nat(chosen[1]);
+  return isNews && nat(likeliest[1]) > nat(chosen[1]) ? likeliest : null;
 }
 
 /** @type {(token: Token) => string} */
@@ -188,6 +200,24 @@ export function explainCut(token) {
   const error = off === null ? "by an unknown amount" : off < LEAST_OFF_NATS ? "by less than " + LEAST_OFF_NATS + " nats" : "by up to " + off.toPrecision(2) + " nats";
   return ["The server of the large model sent " + few + also + "; the others have " + shareText(hidden) + " of its probability. " + verdict
     + " Log-probs of the mix may be off " + error + "; rank and entropy are estimates."];
+}
+
+const SAYABLE_SHARE = 0.005; // probabilities have two digits: a smaller unrecorded rest does not show in them
+
+// Whether the probabilities of a token seen at other slider values are estimates, and whether its entropy is known: that needs each
+// of the tokens that were not recorded, not only what they have together.
+/** @type {(token: Token) => boolean} */
+export const isEstimate = ({ hidden }) => hidden !== undefined && (hidden.how === "unknown" || (hidden.how === "bound" && hidden.share > SAYABLE_SHARE));
+/** @type {(token: Token) => boolean} */
+export const knowsEntropy = (token) => !isEstimate(token) && !(token.hidden && token.hidden.share > SAYABLE_SHARE);
+
+// How far the card may be off at slider values other than those that the token was written with.
+/** @type {(token: Token) => string[]} */
+export function explainEstimate(token) {
+  if (!token.hidden || !isEstimate(token)) return [];
+  const { share, how } = token.hidden, rest = "The mix is estimated at these slider values: the run recorded only the likeliest tokens, and ";
+  if (how === "unknown") return [rest + "what the others have here is unknown. The leads are exact."];
+  return [rest + "the others have up to " + shareText(share) + ". A token may be up to " + (1 / (1 - share)).toFixed(share > 0.5 ? 1 : 2) + " times as likely as shown; the leads are exact."];
 }
 
 /** @type {(overlap: number) => string} */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { remix } from "./counterfactual.js";
-import { explain, explainCut, subjectOf, oddsText, mainRival } from "./sentences.js";
+import { explain, explainCut, explainEstimate, knowsEntropy, subjectOf, oddsText, mainRival } from "./sentences.js";
 
 const column = (more = {}) => ({
   roles: ["large_base", "small_tuned", "small_base"], terms: [[1, "alpha", 1, 2]], given: 0, rules: { lowest: 0, highest: 3, support_nats: 30, greedy_below: 1e-4 },
@@ -12,6 +12,7 @@ const token = { i: 2, n: 0, s: "x", v: { alpha: 1 }, y: [-2.5, 3, -0.5, -0.1], c
 
 test("log-odds are written as a ratio", () => {
   assert.equal(oddsText(0), "0.0 nats (1.0×)");
+  assert.equal(oddsText(-0.04), "less than 0.1 nats (1.0×)");
   assert.equal(oddsText(-6.2), "6.2 nats (490×)");
   assert.match(oddsText(20), /over 1,000,000×/);
 });
@@ -110,4 +111,27 @@ test("the token that takes the lead first is named, where the rival would only t
   assert.match(said(never, 1), /No α would put one ahead of two, but the column would prefer three from α = 2\.00\.$/);
   const passed = { ...led, c: [led.c[0], led.c[1], [3, -0.1, -4.5, -1, -3]] }; // the mix already likes 3 better
   assert.match(said(passed, 1), /The column would prefer one to two only from α = 4\.00, beyond the slider's range\.$/);
+});
+
+test("the card says that the mix is estimated at other slider values, and how far it may be off", () => {
+  const at = (/** @type {any} */ hidden) => ({ ...token, hidden }), said = (/** @type {any} */ hidden) => explainEstimate(at(hidden)).join("");
+  assert.equal(said(undefined), "");
+  assert.equal(said({ share: 0.69, how: "bound" }), "The mix is estimated at these slider values: the run recorded only the likeliest tokens, and the others have up to 69 %. "
+    + "A token may be up to 3.2 times as likely as shown; the leads are exact.");
+  assert.match(said({ share: 0.02, how: "bound" }), / up to 2 %\. A token may be up to 1\.02 times as likely/);
+  assert.match(said({ share: 0.001, how: "unknown" }), /and what the others have here is unknown\. The leads are exact\.$/);
+  for (const hidden of [{ share: 0.004, how: "bound" }, { share: 0.7, how: "exact" }]) assert.equal(said(hidden), ""); // it does not show, or is known
+  assert.ok(knowsEntropy(/** @type {any} */ (token)) && knowsEntropy(/** @type {any} */ (at({ share: 0.004, how: "bound" }))));
+  for (const hidden of [{ share: 0.7, how: "exact" }, { share: 0.1, how: "bound" }, { share: 0, how: "unknown" }]) assert.ok(!knowsEntropy(/** @type {any} */ (at(hidden))));
+});
+
+test("where tuning decides against the base's choice but the noise passed over a likelier token, the card names it", () => {
+  const labels = new Map([[1, "one"], [2, "two"], [3, "three"]]);
+  // The base likes 1 best, the mix 3; 2 was written, which tuning put ahead of 1.
+  const drawn = { ...token, c: [[3, -0.9, -2, -1, -3], [2, -1.4, -2.5, -1, -3], [1, -2.4, -0.5, -3, -3]] };
+  const said = (/** @type {any} */ seen, given = 0) => explain(column({ given }), seen, labels).join("");
+  assert.match(said(drawn), /^Tuning decides here: .* to the lead of two\. Chance chose it over three, which the mix prefers by 0\.5 nats \(1\.6×\)\. The column would/);
+  assert.doesNotMatch(said(token), /Chance/); // the likeliest
+  assert.doesNotMatch(said(drawn, 1), /Chance/); // a person gave it
+  assert.doesNotMatch(said({ ...drawn, would: 3, sure: true }), /Chance/); // seen at other values
 });

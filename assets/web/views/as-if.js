@@ -6,7 +6,7 @@ import { symbolOf } from "../lib/formats.js";
 import { liveOf } from "../lib/schedule.js";
 import { isChanged, summaryText, sureness } from "../lib/summary.js";
 import { el, part, verbatim } from "../dom.js";
-import { asIf, nonce, on, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
+import { asIf, nonce, on, paused, plotted, run, running, selected, setAsIfState, slidersOf } from "../store.js";
 import { replot } from "./bars.js";
 import { drawCard } from "./card.js";
 import { repaintTokens } from "./painting.js";
@@ -59,7 +59,7 @@ const MOST_BARS = 64; // in the picture of the run
 // likeliest token.
 function aboutRun() {
   const column = run?.columns[run.attributed], text = column ? summaryText(column) : "";
-  if (running) return [isSteerable() ? "The run goes on: move α, and it acts on the tokens yet to come." : "The columns that α affects are finished: what moving it would change is shown when the run has ended."];
+  if (running) return [isSteerable() ? (paused ? "The run waits" : "The run goes on") + ": move α, and it acts on the tokens yet to come." : "The columns that α affects are finished: what moving it would change is shown when the run has ended."];
   if (!text) return null;
   const strip = el("span", "strip");
   strip.setAttribute("aria-hidden", "true");
@@ -99,7 +99,7 @@ export function describeAsIf() {
 // Not for every update of a stream: the words stay the same while a run goes on.
 function describeSoon() {
   if (running && run?.n !== nonce) return; // the server may refuse what was asked for
-  const state = [run?.id, running, running ? run && isSteerable() : run?.columns[run.attributed]?.tokens.length].join(" ");
+  const state = [run?.id, running, paused, running ? run && isSteerable() : run?.columns[run.attributed]?.tokens.length].join(" ");
   if (!asIf && part("as-if").dataset.state === state) return;
   part("as-if").dataset.state = state;
   describeAsIf();
@@ -140,7 +140,7 @@ export function setSliders(tokens = run.columns.flatMap((column) => column.token
 
 export function listen() {
   asWritten = [...part("as-if-text").childNodes];
-  for (const kind of ["plotted", "running", "shown", "taken"]) on(kind, () => (kind === "plotted" ? asIf : !asIf) && describeSoon());
+  for (const kind of ["plotted", "running", "paused", "shown", "taken"]) on(kind, () => (kind === "plotted" ? asIf : !asIf) && describeSoon());
   on("running", asIfMoved);
   on("controls", asIfSoon);
   on("scored", () => asIf && asIfSoon());

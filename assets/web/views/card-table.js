@@ -4,10 +4,12 @@
 /** @import { Column, Run, Token } from "../types.js" */
 
 import { decimal, factorText, symbolOf } from "../lib/formats.js";
-import { explain, explainCut, explainDraft, explainFilter, subjectOf } from "../lib/sentences.js";
+import { explain, explainCut, explainDraft, explainEstimate, explainFilter, isEstimate, knowsEntropy, subjectOf } from "../lib/sentences.js";
 import { nat } from "../lib/counterfactual.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
 import { el, showPieces } from "../dom.js";
+
+const NO_NATS = 5e-4; // log-probs have three decimals
 
 export function titleOf(run, column, i) {
   const label = run.labels.get(column.tokens[i].i), word = wordAround(column.tokens, i), at = " · token " + (i + 1) + " of " + column.tokens.length;
@@ -16,16 +18,16 @@ export function titleOf(run, column, i) {
 
 export function noteOf(run, column, token) {
   const shift = shiftOf(token);
-  const notes = ["", "probability " + decimal(token.y[token.y.length - 1])];
+  const notes = ["", "probability " + (isEstimate(token) ? "about " : "") + decimal(token.y[token.y.length - 1])];
   if (column.terms.length) {
     const by = "net effect of " + subjectOf(column).name + " ";
-    notes.push(by + (Math.abs(shift) < FAINT_NATS ? "none" : (shift < 0 ? "▼ −" : "▲ +") + Math.abs(shift).toFixed(1) + " nats (" + factorText(shift) + ")"));
+    notes.push(by + (Math.abs(shift) < NO_NATS ? "none" : Math.abs(shift) < FAINT_NATS ? "less than 0.1 nats" : (shift < 0 ? "▼ −" : "▲ +") + Math.abs(shift).toFixed(1) + " nats (" + factorText(shift) + ")"));
   }
   return ["", column.name, notes.join(" · ")];
 }
 
 export function printOf(run, column, token) { // the small print
-  const notes = ["rank " + token.r, "entropy " + (token.e ?? 0).toFixed(2) + " nats"];
+  const notes = ["rank " + token.r, knowsEntropy(token) ? "entropy " + (token.e ?? 0).toFixed(2) + " nats" : "entropy unknown"];
   for (const [name, value] of Object.entries(token.v)) notes.push(symbolOf(name) + " " + value.toFixed(2));
   notes.push("id " + token.i);
   const bytes = run.bytes.get(token.i);
@@ -34,7 +36,7 @@ export function printOf(run, column, token) { // the small print
 }
 
 export const verdictOf = (run, column, token, against = null) => explain(column, token, run.labels, against, run.factors);
-export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels), explainCut(token)];
+export const besidesOf = (run, column, token) => [explainFilter(column, token), explainDraft(column, token, run.labels), explainCut(token), explainEstimate(token)];
 
 export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
   const said = sentences.filter((pieces) => pieces.length);

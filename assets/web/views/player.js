@@ -3,7 +3,7 @@
 
 import { server } from "../api.js";
 import { menuOption, part } from "../dom.js";
-import { config, nonce, on, paused, run, running, setPaused } from "../store.js";
+import { config, emit, nonce, on, paused, run, running, setPaused } from "../store.js";
 import { showError } from "./messages.js";
 
 const RATES = [2, 4, 8, 16, 32];
@@ -44,12 +44,14 @@ function pauseOrGoOn(now = !paused) {
   setPaused(now);
   send({ paused: now });
   drawPlayer();
+  emit("paused");
 }
 
 function oneToken() {
   setPaused(true);
   send({ step: true });
   drawPlayer();
+  emit("paused");
 }
 
 export function listen() {
