@@ -152,7 +152,7 @@ def test_small_tuned_may_be_the_name_of_the_only_behaviour(tmp_path: Path) -> No
 
 def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path) -> None:
     text = OWN.replace("polite:", f"{'p' * 35}:").replace("role: polite", f"role: {'p' * 35}")
-    with pytest.raises(FamilyError, match="mine.yaml, line 14: ppp.* is too long for a behaviour"):
+    with pytest.raises(FamilyError, match="mine.yaml, line 14: 'ppp.* is too long for a behaviour"):
         read_entry(written(tmp_path, text))
 
 
