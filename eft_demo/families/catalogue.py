@@ -18,7 +18,7 @@ from eft_demo.families.server import Server
 from eft_demo.method.recipe import Recipe, blend
 from eft_demo.method.roles import LARGE_BASE, SMALL_BASE, SMALL_TUNED
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings, server_url
+from eft_demo.settings import ALPHA, AUTO_FAMILY, NO_FAMILY, Settings, server_url, show_value
 
 TRAIN_AGAIN = "Please restore the file from the repository or run `python -m eft_demo train-atlas`."
 CORRECT_IT = "Please correct the file; the files in assets/families show all entries."
@@ -367,7 +367,7 @@ def _example(part: Part, behaviours: Sequence[str]) -> Example:
     entries = part.table(EXAMPLE, ("prompt",))
     behaviour = _optional(entries, "behaviour", str, "")
     if behaviour and behaviour not in behaviours:
-        raise entries["behaviour"].error(f"{behaviour} is none of the family's behaviours.")
+        raise entries["behaviour"].error(f"{show_value(behaviour)} is none of the family's behaviours.")
     alpha = entries["alpha"].value if "alpha" in entries else None
     if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, (int, float))):
         raise entries["alpha"].error("The alpha of an example must be a number.")
@@ -416,7 +416,7 @@ def _role(role: str, part: Part, default: PromptFormat | None, folder: Path) -> 
     path = (folder / expand_home(local.expect(str))) if local else None
     repo = table["repo"].expect(str) if "repo" in table else None
     if repo is not None and repo.count("/") != 1:
-        raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {repo!r}.")
+        raise table["repo"].error(f"{part.name}.repo must be owner/name; it is {show_value(repo)}.")
     return RoleEntry(
         role=role,
         path=path,
@@ -518,7 +518,7 @@ def _shape(part: Part) -> Shape:
     numbers = {name: table[name].expect(int, low=1) for name in (*SHAPE, "stored_bytes") if name in table}
     quantised = _optional(table, "quantised", str, "")
     if quantised not in ("", NF4):
-        raise table["quantised"].error(f"quantised can only be {NF4}, not {quantised!r}.")
+        raise table["quantised"].error(f"quantised can only be {NF4}, not {show_value(quantised)}.")
     return Shape(**numbers, tied=_optional(table, "tied", bool, False), quantised=quantised)
 
 
@@ -537,11 +537,12 @@ def _behaviour(part: Part, roles: Mapping[str, RoleEntry]) -> Behaviour:
     table = part.table(("role", "title", "description"), ("role", "title", "description"))
     role = table["role"].expect(str)
     if role not in roles:
-        raise table["role"].error(f"The behaviour {role} is not one of the roles {', '.join(roles)}.")
+        known = ", ".join(roles)
+        raise table["role"].error(f"The behaviour {show_value(role)} is not one of the roles {known}.")
     try:
         blend([role])  # checks the name of its slider
     except RecipeError as error:
-        raise table["role"].error(f"{role} is too long for a behaviour. {error}") from None
+        raise table["role"].error(f"{show_value(role)} is too long for a behaviour. {error}") from None
     return Behaviour(role, table["title"].expect(str), table["description"].expect(str))
 
 

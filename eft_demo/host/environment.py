@@ -48,6 +48,11 @@ def environment_without_hub() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if not name.startswith(ways)}
 
 
+def give_path() -> None:
+    """Set PATH to its default if there is none, as under some supervisors: Gradio's libraries need one."""
+    os.environ.setdefault("PATH", os.defpath)
+
+
 def leave_deleted_folder() -> None:
     """Change to the root folder if the current one was deleted: libraries fail without one."""
     try:

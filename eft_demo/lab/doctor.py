@@ -118,8 +118,11 @@ def _cache(settings: Settings) -> str:
     """The download folder, its free space, and the families downloaded already."""
     folder = cache_folder()
     here = [entry.name for entry in list_entries(settings) if not entry.bundled and _is_here(entry)]
-    free = shutil.disk_usage(nearest_folder(folder)).free
-    return f"{folder}, {free / 1e9:.1f} GB free; downloaded: {', '.join(here) or 'none'}"
+    nearest = nearest_folder(folder)
+    free = f"{shutil.disk_usage(nearest).free / 1e9:.1f} GB free"
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        free = "where nothing can be saved: to download families, set HF_HOME to a writable folder"
+    return f"{folder}, {free}; downloaded: {', '.join(here) or 'none'}"
 
 
 def _is_here(entry: Entry) -> bool:

@@ -37,6 +37,7 @@ class Dialect(Protocol):
     software: str  # of the server, for people: vLLM 0.32.0
     context: int | None  # how many tokens it takes before the one that it is asked for; None: not known
     setup: str  # how to start it so that it sends whole rows
+    longer: str  # its option for the length of texts
 
     def tokenize(self, text: str) -> object:
         """The ids into which it splits a text, or None if it does not say."""

@@ -22,6 +22,7 @@ class LlamaDialect:
     """The server's model; `facts` is what the server says about it."""
 
     setup = "Please start it with a model that has this vocabulary."
+    longer = "--ctx-size"
 
     def __init__(self, server: CompletionServer, facts: Mapping[str, Any]) -> None:
         """Raises RemoteError if the server does not say how many tokens it knows."""

@@ -32,8 +32,10 @@ from eft_demo.settings import Settings, show_value
 
 TOPS = (256, 100, 20, 5)  # how many log-probs a server is asked for, until it agrees; vLLM's own limit is 20
 SUM_TOLERANCE = 0.01  # nats by which the probabilities may miss a sum of 1, as in bfloat16
+STEP_TOLERANCE = 0.1  # the same in a step: rounding must not end a text, but logits or another scale must
 MIN_CONTEXT = 16  # as the least that a family file may have
 ID_BYTES = 8  # of a token id that is kept
+MOST_NAMES = 10  # of models, in a message
 KEPT_ROWS = 4_096  # what was sent of rows, for questions about them: 4 kB each, and more than a step has
 Question = tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]  # texts, and the ids to ask for after each
 
@@ -146,7 +148,10 @@ class RemoteModel:
                     f"now knows {len(row):,} tokens in place of {self._width:,}: its model has changed",
                     "Please let it run the former model, or start the app again.",
                 )
-        return torch.stack(rows)[:, : self.vocab]
+        logprobs = torch.stack(rows)
+        for total in logprobs.logsumexp(-1).tolist():
+            _check_sum(self._server, total, total, STEP_TOLERANCE)
+        return logprobs[:, : self.vocab]
 
 
 class CutModel(RemoteModel):
@@ -168,8 +173,10 @@ class CutModel(RemoteModel):
         """
         questions = tuple(_packed({text: lacking(self._sent[text], ids) for text, ids in wanted.items()}))
         for text, row in self._answers.ask(questions, partial(self._by_id, questions))():
-            sent = self._within(row)
-            self._sent[text] = with_ids(self._sent[text], sent.ids, sent.logprobs)
+            sent = _within(row, self.vocab)
+            whole = with_ids(self._sent[text], sent.ids, sent.logprobs)
+            _check_sum(self._server, float(whole.logprobs.logsumexp(0)), 0.0, STEP_TOLERANCE)
+            self._sent[text] = whole
 
     def _by_id(self, questions: Sequence[Question]) -> list[tuple[tuple[int, ...], Row]]:
         return [
@@ -183,19 +190,12 @@ class CutModel(RemoteModel):
 
     def _read(self, texts: list[tuple[int, ...]], sent_rows: list[Row]) -> Tensor:
         for text, row in zip(texts, sent_rows, strict=True):
-            if not len(row.ids):
-                raise self._server.fault("sent no log-probs for a text", "Please look at its log.")
-            sent = self._within(row)
+            sent = read_cut_row(self._server, row, self._width, self.vocab, STEP_TOLERANCE)
             self._sent.pop(text, None)  # so that the newest ones are last
-            self._sent[text] = cut_row(sent.ids, sent.logprobs, self._width)
+            self._sent[text] = sent
         for old in list(self._sent)[: -max(KEPT_ROWS, len(texts))]:
             del self._sent[old]
         return torch.stack([fill(self._sent[text], self.vocab)[0] for text in texts])
-
-    def _within(self, row: Row) -> Row:
-        """The row without ids that the tokenizer does not have: a model's matrices may be padded."""
-        is_token = row.ids < self.vocab
-        return row if is_token.all() else Row(row.ids[is_token], row.logprobs[is_token])
 
 
 def _packed(wanted: Mapping[tuple[int, ...], Sequence[int]]) -> list[Question]:
@@ -227,8 +227,8 @@ def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> Remot
     context = family.context if dialect.context is None else min(family.context, dialect.context)
     if context < MIN_CONTEXT:
         raise server.fault(
-            f"takes texts of up to {context + 1} tokens, too few for any prompt",
-            f"Please start it with --max-model-len {family.context} or more.",
+            f"takes texts of up to {max(context + 1, 0)} tokens, too few for any prompt",
+            f"Please start it with {dialect.longer} {family.context} or more.",
         )
     short = (
         f", texts of up to {context:,} of {family.context:,} tokens" if context < family.context - 1 else ""
@@ -243,7 +243,8 @@ def connect(family: Family, checkpoint: Checkpoint, settings: Settings) -> Remot
         else:
             width = _check_row(server, whole_row(server, dialect, row), family.vocab)
             return RemoteModel(checkpoint.role, server, dialect, family.vocab, context, width, where)
-    width = _most_logprobs(server, dialect, probe, settings.base_top)
+    width, row = _most_logprobs(server, dialect, probe, settings.base_top)
+    read_cut_row(server, row, width, family.vocab, SUM_TOLERANCE)
     where = f"{where}, its {width:,} likeliest tokens"
     return CutModel(checkpoint.role, server, dialect, family.vocab, context, width, where)
 
@@ -266,8 +267,46 @@ def whole_row(server: CompletionServer, dialect: Dialect, row: Row) -> Tensor:
     return found
 
 
-def _most_logprobs(server: CompletionServer, dialect: Dialect, probe: Sequence[int], wanted: int) -> int:
-    """How many log-probs the server sends for a row: `wanted`, or as many of TOPS as it agrees to."""
+def read_cut_row(server: CompletionServer, row: Row, width: int, vocab: int, tolerance: float) -> SentRow:
+    """The sent tokens that the tokenizer here has. Raises RemoteError if they cannot be a row's likeliest."""
+    if not len(row.ids):
+        raise server.fault("sent no log-probs for a text", "Please look at its log.")
+    known = _within(row, vocab)
+    if not len(known.ids):
+        raise server.fault(
+            f"sent only tokens that the tokenizer here does not have: it has {vocab:,}",
+            "Please let it run the large model of this family.",
+        )
+    sent = cut_row(known.ids, known.logprobs, width)
+    least = float(row.logprobs.logsumexp(0))
+    # Hidden tokens are at most as likely as the last sent one; padded matrices have some more of them.
+    most = float(
+        torch.logaddexp(torch.tensor(least), torch.tensor(sent.highest_hidden + math.log(2 * vocab)))
+    )
+    _check_sum(server, least, most, tolerance)
+    return sent
+
+
+def _within(row: Row, vocab: int) -> Row:
+    """The row without ids that the tokenizer does not have: a model's matrices may be padded."""
+    is_token = row.ids < vocab
+    return row if is_token.all() else Row(row.ids[is_token], row.logprobs[is_token])
+
+
+def _check_sum(server: CompletionServer, least_nats: float, most_nats: float, tolerance: float) -> None:
+    """Raise RemoteError unless a row can sum to 1, of which the log is between these two."""
+    off_nats = least_nats if least_nats > tolerance else min(most_nats, 0.0)
+    if abs(off_nats) > tolerance:
+        raise server.fault(
+            f"sends log-probs whose probabilities do not sum to 1 (off by {off_nats:.3g} nats)",
+            "Please start it with --logprobs-mode raw_logprobs (vLLM).",
+        )
+
+
+def _most_logprobs(
+    server: CompletionServer, dialect: Dialect, probe: Sequence[int], wanted: int
+) -> tuple[int, Row]:
+    """How many log-probs it sends for a row, and that row: `wanted`, or as many of TOPS as it agrees to."""
     for count in (wanted,) if wanted else TOPS:
         try:
             (row,) = dialect.top([probe], count)
@@ -275,7 +314,7 @@ def _most_logprobs(server: CompletionServer, dialect: Dialect, probe: Sequence[i
             if not refusal.is_about("logprobs") or count in (wanted, TOPS[-1]):
                 raise
         else:
-            return min(count, len(row.ids))
+            return min(count, len(row.ids)), row
     raise AssertionError("the last one returns or raises")
 
 
@@ -290,13 +329,19 @@ def _find_model(server: CompletionServer) -> tuple[str, Mapping[str, Any]]:
             "Please check that its address leads to a completion server; it usually ends in /v1.",
         ) from None
     wanted = server.server.model
-    names = ", ".join(map(show_value, models)) or "none"
+    names = _listed(list(models))
     if not wanted and len(models) != 1:
         raise server.fault(f"has these models: {names}", SET_MODEL)
     if wanted and wanted not in models:
         raise server.fault(f"has no model {show_value(wanted)}; it has {names}", SET_MODEL)
     name = wanted or next(iter(models))
     return name, models[name]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names of models, as many as a sentence can hold: a service may have hundreds."""
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(map(show_value, names[:MOST_NAMES]))}{more}" or "none"
 
 
 def _check_row(server: CompletionServer, row: Tensor, vocab: int) -> int:
@@ -308,11 +353,7 @@ def _check_row(server: CompletionServer, row: Tensor, vocab: int) -> int:
             "Please let it run the large model of this family.",
         )
     total_nats = float(row.logsumexp(0))
-    if not math.isclose(total_nats, 0.0, abs_tol=SUM_TOLERANCE):
-        raise server.fault(
-            f"sends log-probs whose probabilities do not sum to 1 (off by {total_nats:.3g} nats)",
-            "Please start it with --logprobs-mode raw_logprobs (vLLM).",
-        )
+    _check_sum(server, total_nats, total_nats, SUM_TOLERANCE)
     return width
 
 

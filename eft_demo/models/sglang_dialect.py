@@ -21,6 +21,7 @@ class SglangDialect:
 
     setup = "It sends the likeliest log-probs only; please set EFT_BASE_TOP, or leave it at 0."
     software = "SGLang"
+    longer = "--context-length"
 
     def __init__(self, server: CompletionServer, name: str, facts: Mapping[str, Any]) -> None:
         """Asks nothing."""

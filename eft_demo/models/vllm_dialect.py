@@ -23,6 +23,7 @@ class VllmDialect:
     """The model of this name; `facts` is what the server says about it."""
 
     setup = MORE_LOGPROBS
+    longer = "--max-model-len"
 
     def __init__(self, server: CompletionServer, name: str, facts: Mapping[str, Any]) -> None:
         """Asks for the server's version."""

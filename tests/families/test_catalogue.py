@@ -109,7 +109,7 @@ def test_a_role_may_have_a_name_that_yaml_reads_as_something_else(tmp_path: Path
         ("context: 128", "context: ~", "line 3: context is empty; .*whole number"),
         ("context: 128", "context: .nan", "line 3: context must be a whole number; it is NaN"),
         ("repo: me/big", "repo:", "line 7: roles.large_base.repo is empty"),
-        ("  polite:", "  on:", "line 14: The behaviour polite is not one of the roles .*, on"),
+        ("  polite:", "  on:", "line 14: The behaviour 'polite' is not one of the roles .*, on"),
         ("context: 128", "context: yes", "line 3: context must be a whole number; it is 'yes'"),
         ("role: polite", "role: null", "line 14: behaviours.1.role is empty"),
         ("role: polite", "role: [polite]", "line 14: behaviours.1.role must be text; it is a list"),
@@ -152,7 +152,7 @@ def test_small_tuned_may_be_the_name_of_the_only_behaviour(tmp_path: Path) -> No
 
 def test_a_behaviour_whose_slider_recipes_cannot_name_is_refused(tmp_path: Path) -> None:
     text = OWN.replace("polite:", f"{'p' * 35}:").replace("role: polite", f"role: {'p' * 35}")
-    with pytest.raises(FamilyError, match="mine.yaml, line 14: ppp.* is too long for a behaviour"):
+    with pytest.raises(FamilyError, match="mine.yaml, line 14: 'ppp.* is too long for a behaviour"):
         read_entry(written(tmp_path, text))
 
 

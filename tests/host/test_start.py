@@ -155,6 +155,12 @@ def test_the_app_starts_as_any_user_in_any_folder_on_a_read_only_disk(tmp_path: 
     assert end[0].status == 0 and end[0].complaints == ""
 
 
+def test_the_app_starts_with_an_empty_environment() -> None:
+    with started(PAGE_ALONE, env={}) as (address, end):
+        assert httpx.get(address, trust_env=False, timeout=SLOW_S).status_code == 200
+    assert end[0].status == 0 and "Traceback" not in end[0].complaints
+
+
 @pytest.mark.parametrize(
     ("arguments", "surroundings", "named"),
     [

@@ -234,6 +234,64 @@ def test_traces_keep_what_is_open_about_each_token(settings: Settings) -> None:
     assert any(record.cut and record.cut.sent == 20 for record in again.columns[2].tokens)
 
 
+# -- what no row can be --
+
+
+def rescaled(answer: dict[str, Any], factor: float, shift: float) -> dict[str, Any]:
+    """The answer with a scale that is not that of log-probs, as raw logits have."""
+    for choice in answer["choices"]:
+        (table,) = choice["logprobs"]["top_logprobs"]
+        table |= {key: value * factor + shift for key, value in table.items()}
+    return answer
+
+
+@pytest.mark.parametrize("scale", [(1.0, 3.0), (1.0, -30.0), (0.0, 0.0), (0.0, -99999.0)])
+def test_lists_that_are_no_log_probs_are_refused(
+    settings: Settings, server: Completions, scale: tuple[float, float]
+) -> None:
+    whole = server.completion
+    server.completion = lambda body: rescaled(whole(body), *scale)  # type: ignore[method-assign]
+    with pytest.raises(RemoteError, match="raw_logprobs"):
+        open_engine(settings)
+
+
+@pytest.mark.parametrize("most", [20, -1])
+def test_another_scale_in_a_step_ends_the_columns_that_need_it(
+    settings: Settings, server: Completions, most: int
+) -> None:
+    server.max_logprobs = most  # with no limit, whole rows are sent
+    opened, whole = open_engine(settings), server.completion
+    server.completion = lambda body: rescaled(whole(body), 1.0, 3.0)  # type: ignore[method-assign]
+    base, tuned, upscaled = ask(opened)
+    assert "raw_logprobs" in str(base.error) and "raw_logprobs" in str(upscaled.error)
+    assert tuned.finish_reason != "error"
+
+
+def test_log_probs_of_single_tokens_are_checked_too(settings: Settings, server: Completions) -> None:
+    opened, whole = open_engine(replace(settings, base_top=1)), server.completion
+
+    def by_id_rescaled(body: dict[str, Any]) -> dict[str, Any]:
+        return rescaled(whole(body), 0.0, -0.05) if "logprob_token_ids" in body else whole(body)
+
+    server.completion = by_id_rescaled  # type: ignore[method-assign]
+    assert "raw_logprobs" in str(ask(opened)[2].error)
+
+
+@pytest.mark.parametrize("speaks", ["vllm", "sglang"])
+def test_a_list_of_unknown_tokens_alone_is_refused(
+    settings: Settings, server: Completions, monkeypatch: pytest.MonkeyPatch, speaks: str
+) -> None:
+    server.speaks = speaks
+    opened = open_engine(settings)
+    wide = torch.full((1, 5000), -50.0)
+    wide[0, 4000:] = 0.0  # another model, whose likeliest tokens do not exist here
+    server.models = {MODEL: lambda tokens: wide.expand(1, tokens.shape[1], -1)}
+    base, *_ = ask(opened)
+    assert "the tokenizer here does not have" in str(base.error)
+    with pytest.raises(RemoteError, match="the tokenizer here does not have"):
+        open_engine(settings)
+
+
 # -- other servers --
 
 

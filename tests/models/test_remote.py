@@ -436,6 +436,9 @@ def test_the_model_is_found_by_name(settings: Settings, server: Completions) -> 
     server.models = {**server.models, "second": next(iter(server.models.values()))}
     with pytest.raises(RemoteError, match="second.*EFT_BASE_MODEL"):
         open_family("tiny", settings)
+    server.models = dict.fromkeys(map(str, range(300)), server.models[MODEL])
+    with pytest.raises(RemoteError, match="'9' and 290 more.*EFT_BASE_MODEL"):
+        open_family("tiny", settings)
 
 
 def test_the_servers_own_limit_shortens_the_context(settings: Settings, server: Completions) -> None:
@@ -444,8 +447,11 @@ def test_the_servers_own_limit_shortens_the_context(settings: Settings, server: 
     assert opened.models["large_base"].context == 59
     assert "59 of 128" in opened.chips[1]
     server.max_model_len = 8
-    with pytest.raises(RemoteError, match="--max-model-len 128"):
-        open_family("tiny", settings)
+    for speaks, option in (("vllm", "max-model-len"), ("sglang", "context-length"), ("llamacpp", "ctx-size")):
+        server.speaks = speaks
+        with pytest.raises(RemoteError, match=f"--{option} 128"):
+            open_family("tiny", settings)
+    server.speaks = "vllm"
     server.max_model_len = None
     assert open_family("tiny", settings).models["large_base"].context == 128
 

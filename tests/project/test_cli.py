@@ -200,6 +200,14 @@ def test_doctor_reports_no_problem(monkeypatch: Patch, capsys: Capture) -> None:
     assert {"torch", "memory", "cache", "dtype", "catalogue", "plan", "family", "one token"} <= names
 
 
+def test_doctor_says_where_nothing_can_be_saved(monkeypatch: Patch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "cache_folder", lambda: tmp_path / "hub")
+    assert "GB free" in doctor._cache(Settings())
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(doctor, "cache_folder", lambda: tmp_path / "file" / "hub")
+    assert "HF_HOME" in doctor._cache(Settings()) and "GB free" not in doctor._cache(Settings())
+
+
 def test_doctor_goes_on_when_something_is_broken(monkeypatch: Patch, capsys: Capture) -> None:
     assert run_cli(monkeypatch, "doctor", "--family", "nowhere") == 1
     out = capsys.readouterr().out
