@@ -194,7 +194,7 @@ def test_the_error_says_how_far_reading_came_when_memory_ended(
     for column in (1, 2):
         message = str(found[column].error)
         assert "not enough memory for assistant" in message
-            assert "248 of the prompt's 384 tokens" in message  # 120 beside the short prompt, then 128
+        assert "248 of the prompt's 384 tokens" in message  # 120 beside the short prompt, then 128
         assert "Please shorten" in message
     assert [end.finish_reason for end in ends(other)] == ["length"] * 3
     assert is_free(engine)
