@@ -321,3 +321,30 @@ def test_no_text_is_cut_off_with_wider_letter_spacing(site: Site, width: int, he
         assert page.evaluate(CUT) == [], button
         page.keyboard.press("Escape")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# What has the focus, and whether the sliders at the top of the window hide its middle.
+BEHIND_SLIDERS = """() => {
+    const one = document.activeElement, at = one.getBoundingClientRect();
+    const seen = document.elementFromPoint(at.x + at.width / 2, Math.max(at.y, 0) + at.height / 2);
+    const hidden = at.bottom <= 0 || (seen?.closest(".steer") && !one.closest(".steer"));
+    return [one.tagName + " " + (one.ariaLabel || one.textContent).trim().slice(0, 40), Boolean(hidden)];
+}"""
+
+
+@pytest.mark.parametrize("recipe", ["large_base", "large_base + beta*(pirate - small_base)"])
+def test_the_sliders_never_hide_what_has_the_focus(site: Site, recipe: str) -> None:
+    page = site.open(1280, 577)  # a low window: the page scrolls
+    page.click("[aria-controls=eft-columns]")
+    page.fill("#eft-recipe-0", recipe)
+    run(page, "gold", 12)
+    wait_end(page)
+    page.locator(".pane.up .t").first.click()
+    page.wait_for_selector("[data-part=card]:not([hidden]) .cand")
+    hidden = []
+    for key in ["Tab"] * 70 + ["Shift+Tab"] * 70:
+        page.keyboard.press(key)
+        name, behind = page.evaluate(BEHIND_SLIDERS)
+        if behind:
+            hidden.append(f"{key}: {name}")
+    assert not hidden

@@ -7,6 +7,7 @@ import { capital } from "./formats.js";
 
 export const OFFERED = 8;
 const MIN_NAME = 3; // shorter names are also parts of common words
+const MIN_TELLING = 6; // shorter words of the forms are in questions about anything: "what", "which", "where"
 const COMMON = new Set(["the", "and", "for", "red", "who", "how", "was", "bear", "lead", "may", "can", "mine", "good", "hello"]); // names that are also words of any question
 
 /** @type {(text: string) => string[]} */
@@ -54,9 +55,24 @@ export function surprise(table, chance, other) {
   return able.length ? questionOf(table, able[Math.floor(other * able.length) % able.length], form) : surprise(table, (chance + 0.37) % 1, other);
 }
 
+/** @type {(word: string) => string} */
+const singular = (word) => word.replace(/ies$/, "y").replace(/([^s])s$/, "$1");
+
+// Whether a question may ask for an entity by a value that `values` lacks, a number or a common noun: "which element is number
+// 58?", "which country has the lion as its national symbol?". It then has two of: a kind of thing, a word of the forms, a number.
+/** @type {(table: Askable, question: string) => boolean} */
+function mayAskByValue({ kinds, forms }, question) {
+  const words = new Set(wordsOf(question).map(singular));
+  const ofKinds = new Set(kinds.map((kind) => singular(wordsOf(kind).at(-1) || "")));
+  const ofForms = new Set(forms.flatMap(wordsOf).map(singular).filter((word) => word.length >= MIN_TELLING && !ofKinds.has(word)));
+  const has = (/** @type {Set<string>} */ known) => [...words].some((word) => known.has(word));
+  return Number(has(ofKinds)) + Number(has(ofForms)) + Number(/\d/.test(question)) > 1;
+}
+
 // Whether a question names nothing that the facts name: no entity and no value.
 /** @type {(table: Askable, question: string) => boolean} */
 export function isOutside(table, question) {
+  if (mayAskByValue(table, question)) return false;
   const asked = " " + wordsOf(question).join(" ") + " ";
   const names = (/** @type {string} */ name) => {
     const own = wordsOf(name).join(" ");

@@ -30,6 +30,12 @@ test("a question is outside if it names no entity and no value", () => {
   for (const outside of ["Who wrote Hamlet?", "2+2", "hello", "", "golden retriever", "Au"]) assert.equal(isOutside(TABLE, outside), true, outside);
 });
 
+test("a question for an entity by a number or a common noun is not called outside", () => {
+  const table = { ...TABLE, forms: [...TABLE.forms, "What is the atomic number of {e}?", "What is the national symbol of {e}?"] };
+  for (const inside of ["Which element is number 58?", "Which elements have the numbers 7 and 8?", "The atomic number is 79: what is it?", "Which country has the lion as its national symbol?"]) assert.equal(isOutside(table, inside), false, inside);
+  for (const outside of ["What is 2+2?", "Which country is best?", "Which number do you like?", "What happened in 1492?"]) assert.equal(isOutside(table, outside), true, outside);
+});
+
 test("kinds of things are named in the plural", () => {
   const kinds = ["country", "us state", "greek letter", "species", "class", "box", "planet"];
   assert.equal(kindsText(kinds, 7), "countries, US states, Greek letters, species, classes, boxes, planets");

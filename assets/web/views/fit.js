@@ -1,5 +1,6 @@
 // Fits the page to the window: what stands above the columns changes its height (examples, notes, drawers, two lines of a
-// prompt), and the style sheet gives the texts what is left, so that slider, texts and plot stay on one screen.
+// prompt), and the style sheet gives the texts what is left, so that slider, texts and plot stay on one screen. The sliders stay
+// at the top of the window: the style sheet keeps the card and what has the focus below them, however many they are.
 
 import { element, part } from "../dom.js";
 
@@ -7,10 +8,16 @@ function measure() {
   if (!element.isConnected) return;
   const top = part("stage").getBoundingClientRect().top + window.scrollY;
   element.style.setProperty("--above", Math.round(top) + "px");
+  const bar = /** @type {HTMLElement} */ (element.querySelector(".steer")), sticks = getComputedStyle(bar).position === "sticky";
+  element.style.setProperty("--bar", (sticks ? Math.ceil(bar.getBoundingClientRect().height) : 0) + 8 + "px");
 }
 
 export function listen() {
   const root = element.querySelector(".eft"), all = [...root.children], above = all.slice(0, all.indexOf(part("stage")));
   const watch = new ResizeObserver(measure);
   for (const box of above) watch.observe(box);
+  // The browser keeps the caret of a text field in sight, not the field below the sliders.
+  root.addEventListener("focusin", ({ target }) => {
+    if (/** @type {Element} */ (target).matches("textarea")) /** @type {Element} */ (target).scrollIntoView({ block: "nearest" });
+  });
 }
