@@ -272,7 +272,7 @@ class Settings:
     max_prompt_chars: int = 4000  # checked before tokenising, so a huge paste costs nothing
     max_new_tokens: int = 256  # the bundled family's context is 512
     default_new_tokens: int = 96
-    max_sequences: int = 192  # one per column; more than 48 only while steps are quick enough to read along
+    max_sequences: int = 192  # one per column; more than 48 only while a step takes at most 1/3 s
     max_waiting: int = 96  # runs: with 64 that run, a lecture hall gets its turn. Further ones are refused
     # A visitor is one page. A whole class, or everybody behind one proxy, may share an address.
     max_runs_each: int = 3  # concurrent runs per page: the visible one and those still being cancelled

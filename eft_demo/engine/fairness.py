@@ -14,7 +14,7 @@ from eft_demo.errors import Overloaded
 from eft_demo.settings import COLUMNS, Settings
 
 FEW = 48  # sequences that may always run at once: 16 people with three columns each
-STEP_S = 1 / 3  # a step of more must not take longer: three tokens a second are slow, but nobody waits for a place
+STEP_S = 1 / 3  # a step of more must not take longer: three tokens a second are slow, but nobody has to wait
 
 
 def max_sequences_at(sequence_s: float, settings: Settings) -> int:
