@@ -337,6 +337,8 @@ def test_the_sliders_never_hide_what_has_the_focus(site: Site, recipe: str) -> N
     page = site.open(1280, 577)  # a low window: the page scrolls
     page.click("[aria-controls=eft-columns]")
     page.fill("#eft-recipe-0", recipe)
+    if "beta" in recipe:
+        page.wait_for_selector("#eft-beta")
     run(page, "gold", 12)
     wait_end(page)
     page.locator(".pane.up .t").first.click()
