@@ -47,6 +47,16 @@ def type_recipe(page: Any, index: int, text: str) -> None:
     page.keyboard.type(text)
 
 
+def test_a_run_waits_for_the_sliders_of_a_recipe_typed_just_now(site: Site) -> None:
+    page = site.open()
+    open_drawer(page, "Columns")
+    page.fill("#eft-recipe-0", "large_base + beta*(small_tuned - small_base)")
+    run(page, "gold", 8)
+    page.wait_for_selector(".t")
+    assert page.locator("#eft-beta").count() == 1
+    wait_end(page)
+
+
 def pick(page: Any, menu: str, beginning: str) -> None:
     """Move through a menu by arrow keys, down to the first entry that starts with this text."""
     page.focus(menu)

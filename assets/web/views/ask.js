@@ -4,11 +4,14 @@ import { element, isTouch, onKeys, part, pressOnce } from "../dom.js";
 import { config, forgetSamples, nonce, noteAsked, on, run, running, wantStop } from "../store.js";
 import { familySettings } from "./formats.js";
 import { clearErrors, say, showError } from "./messages.js";
+import { whenChecked } from "./recipes.js";
 import { endTape } from "./replay.js";
 import { ask, requestStop } from "./running.js";
 import { allSettings, runSettings, fitPrompt } from "./settings.js";
 
 export function startRun() {
+  const check = whenChecked(); // a recipe that was typed just now may have sliders that are not there yet
+  if (check) return void check.then(startRun);
   clearErrors();
   const prompt = part("prompt").value;
   if (!prompt.trim()) return showError("prompt", "The prompt is empty. Please enter a question or choose an example."), say("The run did not start.");

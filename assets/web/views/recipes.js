@@ -10,7 +10,7 @@ import { showSliders } from "./sliders.js";
 
 const CHECK_MS = 120; // after the last key
 const OWN = "Custom recipe";
-let checkTimer = 0, checks = 0;
+let checkTimer = 0, checks = 0, waiting = null; // `waiting`: for the check of a typed recipe, which may bring sliders
 
 const presetOf = (text) => config.presets.find((preset) => preset.text === text);
 
@@ -65,8 +65,18 @@ function typeRecipe(index, text) {
   changeColumn(index, { ...column, ...preset, text, name: preset ? preset.name : named ? OWN : column.name });
   showChosen();
   clearTimeout(checkTimer);
-  checkTimer = setTimeout(checkColumns, CHECK_MS);
+  checkTimer = setTimeout(checkTyped, CHECK_MS);
 }
+
+function checkTyped() {
+  clearTimeout(checkTimer);
+  checkTimer = 0;
+  const mine = waiting = checkColumns().finally(() => { if (waiting === mine) waiting = null; });
+  return mine;
+}
+
+// The check of what was typed, begun now if it has not begun yet; null if it has ended.
+export const whenChecked = () => (checkTimer ? checkTyped() : waiting);
 
 function addColumn() {
   const offered = config.presets.find((preset) => !chosen.some(({ text }) => text === preset.text)) || config.presets[0];
