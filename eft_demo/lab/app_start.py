@@ -5,7 +5,6 @@ Knows only the command line and HTTP.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import socket
@@ -67,9 +66,9 @@ class RunningApp:
 def serving(family: str, **variables: str) -> Iterator[RunningApp]:
     """The app on a free port, with these environment variables. Raises EFTError if it does not start."""
     command = [*START, "--port", "0", "--family", family]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **variables}
-    )
+    if variables:
+        command = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:
         for line in process.stdout:
