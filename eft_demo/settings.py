@@ -263,7 +263,7 @@ class Settings:
     base_model: str = ""  # its name on that server; empty = the only one that the server has
     base_key: str = ""  # sent to EFT_BASE_URL alone; never shown, logged or saved
     base_connect_s: float = 3.0  # until that server accepts a connection: a network answers within 1 s
-    base_answer_s: float = 20.0  # for all tries of a step: as long, the columns without it wait too
+    base_answer_s: float = 20.0  # for all tries of a step; columns without it do not wait
     base_top: int = 0  # log-probs a row; 0 = all, up to 8,192, or as many as the server sends
     base_tries: int = 3  # of a request that was cut off or got HTTP 429 or 500: over within half a second
 

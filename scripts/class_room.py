@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package is usually not installed here
 
 from eft_demo.lab.app_start import serving  # noqa: E402
+from eft_demo.lab.page_client import asked, client_at, run, run_event  # noqa: E402
 
 OPTIONS = [{"id": str(number), "label": f"token {number}"} for number in range(4)]
 PROMPT = "Tell me everything about the largest country in South America."
@@ -95,20 +94,11 @@ async def follow(url: str, mine: dict[str, object], phones: int) -> list[float]:
 
 async def run_on(url: str) -> None:
     """Stream one run after the other, as a page does, until cancelled."""
-    async with httpx.AsyncClient(base_url=url, timeout=None) as client:
-        config = (await client.get("/config")).json()
-        event = config["dependencies"][0]
-        asked = {"prompt": PROMPT, "behaviour": "assistant", "controls": {"alpha": 1}, "temperature": 0.7}
-        asked |= {"top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 200, "pace": 0}
-        for number in range(1_000_000):
-            session = f"busy{number}"
-            body = {"data": [], "event_data": {**asked, "n": number}, "fn_index": event["id"]}
-            body |= {"trigger_id": event["outputs"][0], "session_hash": session}
-            (await client.post("/gradio_api/queue/join", json=body)).raise_for_status()
-            async with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
-                async for line in stream.aiter_lines():
-                    if "process_completed" in line:
-                        break
+    async with client_at(url) as client:
+        event = await run_event(client)
+        while True:
+            heard = await run(client, event, asked(PROMPT, 0, top_p=1, length=200))
+            assert not heard.refused, heard.refused
 
 
 def report(name: str, seconds: list[float]) -> None:

@@ -463,8 +463,7 @@ class Engine:
             self._score(run, prefills)
         else:
             for prefill in self._prefills.pop(run, []):
-                for seq in prefill.seqs[1:]:
-                    self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
+                self._share(prefill)
             self._decoder.forget_layout()
         return block
 
@@ -473,11 +472,15 @@ class Engine:
         waiting = {seq for prefill in unread for seq in prefill.seqs}
         for prefill in self._prefills[run]:
             if not waiting.issuperset(prefill.seqs):
-                for seq in prefill.seqs[1:]:
-                    self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
+                self._share(prefill)
                 prefill.seqs = [seq for seq in prefill.seqs if seq in waiting]
                 self._decoder.forget_layout()
         self._prefills[run] = [prefill for prefill in self._prefills[run] if prefill.seqs]
+
+    def _share(self, prefill: Prefill) -> None:
+        """Give all sequences of the prefill what its first one has read."""
+        for seq in prefill.seqs[1:]:
+            self.models[prefill.role].copy_prefix(prefill.slot, seq.slots[prefill.role])
 
     def _chunk(self) -> int:
         """How many tokens of a prompt to read in this step: more while nobody writes, and fewer on a slow

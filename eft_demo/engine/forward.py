@@ -147,8 +147,10 @@ class Forwards:
 
     def waits(self, seq: Sequence) -> bool:
         """Whether an answer that this sequence needs is late."""
+        if not self.elsewhere:
+            return False
         drafters = [seq.drafting.role] if seq.drafting else []
-        return bool(self.elsewhere) and any(map(self.late_s, [*seq.roles, *drafters]))
+        return any(map(self.late_s, [*seq.roles, *drafters]))
 
     def group_of(self, role: str) -> object:
         """The group whose forward the role shares, or the role itself."""

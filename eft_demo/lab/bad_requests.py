@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eft_demo.lab.page_client import asked, post_of
+from eft_demo.lab.page_client import JOIN, asked, post_of
 
-JOIN, CALL, ROOM = "/gradio_api/queue/join", "/gradio_api/component_server", "/room"
+CALL, ROOM = "/gradio_api/component_server", "/room"
 SESSION = "unheard-of"
 Json = Any  # whatever `json` reads and writes, NaN and halves of surrogate pairs included
 WRONG: tuple[Json, ...] = (

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+JOIN, STREAM = "/gradio_api/queue/join", "/gradio_api/queue/data?session_hash="
 BEHAVIOUR = "assistant"
 LENGTH = 64
 ALPHA = 1.0
@@ -81,7 +82,7 @@ async def run(client: httpx.AsyncClient, event: tuple[int, int], posted: object)
     """Start the posted run in a session of its own and read it to its end."""
     session = f"user-{time.monotonic_ns()}-{id(posted)}"
     began_s = time.perf_counter()
-    answer = await client.post("/gradio_api/queue/join", json=post_of(event, session, posted))
+    answer = await client.post(JOIN, json=post_of(event, session, posted))
     if answer.status_code != 200:
         return Heard(0.0, (), (), answer.text or "nothing", answer.status_code, time.perf_counter() - began_s)
     text, first_s = await listen(client, session, began_s)
@@ -94,7 +95,7 @@ async def listen(client: httpx.AsyncClient, session: str, began_s: float) -> tup
     Raises ValueError if the server answers with an error of its own.
     """
     first_s, text = 0.0, ""
-    async with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
+    async with client.stream("GET", STREAM + session) as stream:
         async for line in stream.aiter_lines():
             message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
             if message.get("msg") == "unexpected_error" or stream.status_code >= 500:

@@ -24,9 +24,20 @@ from eft_demo.atlas.facts import load_facts
 from eft_demo.atlas.quiz import questions
 from eft_demo.errors import EFTError
 from eft_demo.lab.app_start import RunningApp, serving
-from eft_demo.lab.bad_requests import JOIN, Post, by_hand, refusal, spoiled
+from eft_demo.lab.bad_requests import Post, by_hand, refusal, spoiled
 from eft_demo.lab.bench import machine
-from eft_demo.lab.page_client import Heard, asked, client_at, heard_in, listen, post_of, run, run_event
+from eft_demo.lab.page_client import (
+    JOIN,
+    STREAM,
+    Heard,
+    asked,
+    client_at,
+    heard_in,
+    listen,
+    post_of,
+    run,
+    run_event,
+)
 from eft_demo.settings import Settings
 
 AT_ONCE = 8  # users of the long day
@@ -276,7 +287,7 @@ async def _vanish(url: str, number: int) -> None:
         event = await run_event(client)
         posted = asked("Hi", number, length=256, pace=2)
         await client.post(JOIN, json=post_of(event, session, posted))
-        async with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
+        async with client.stream("GET", STREAM + session) as stream:
             async for _ in stream.aiter_bytes():
                 return
 
@@ -289,8 +300,7 @@ async def _read_slowly(url: str) -> None:
         await client.post(JOIN, json=post_of(event, session, asked("Hi", 0, length=256)))
         where = httpx.URL(url)
         reader, writer = await asyncio.open_connection(where.host, where.port, limit=1)
-        path = f"/gradio_api/queue/data?session_hash={session}"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {where.host}\r\n\r\n".encode())
+        writer.write(f"GET {STREAM}{session} HTTP/1.1\r\nHost: {where.host}\r\n\r\n".encode())
         try:
             while await reader.read(1):
                 await asyncio.sleep(1)

@@ -6,7 +6,7 @@ A dialect knows paths and JSON of one kind of server; `remote` knows what the an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,12 @@ def read_row(server: CompletionServer, ids: Iterable[int], logprobs: Sequence[An
         )
     values[values <= LOWEST] = -np.inf
     return Row(torch.from_numpy(places), torch.from_numpy(values))
+
+
+def ids_of_text(server: CompletionServer, body: Mapping[str, object]) -> object:
+    """What /tokenize answers to `body` as the ids of a text; None if the server has no such page."""
+    answer = server.ask_if_there("POST", f"{server.server.root}/tokenize", body)
+    return answer.get("tokens") if isinstance(answer, dict) else None
 
 
 def misread(server: CompletionServer, error: Exception) -> RemoteError:

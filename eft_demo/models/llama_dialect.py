@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eft_demo.models.completion_server import CompletionServer
-from eft_demo.models.dialect import NO_ROW, Row, Texts, misread, read_row
+from eft_demo.models.dialect import NO_ROW, Row, Texts, ids_of_text, misread, read_row
 
 OWNER = "llamacpp"  # as the server says of its model
 # Of an answer: {"id":4095,"token":" word","bytes":[32,119,...],"logprob":-12.3}, and its settings.
@@ -41,8 +41,7 @@ class LlamaDialect:
     def tokenize(self, text: str) -> object:
         """See `Dialect`."""
         body = {"content": text, "add_special": False, "parse_special": False}
-        answer = self._server.ask_if_there("POST", f"{self._server.server.root}/tokenize", body)
-        return answer.get("tokens") if isinstance(answer, dict) else None
+        return ids_of_text(self._server, body)
 
     def whole(self, texts: Texts) -> list[Row]:
         """See `Dialect`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eft_demo.models.completion_server import CompletionServer, Refused
-from eft_demo.models.dialect import NO_ROW, Row, Texts, misread, read_row
+from eft_demo.models.dialect import NO_ROW, Row, Texts, ids_of_text, misread, read_row
 
 OWNER = "sglang"  # as the server says of its model
 BYTES_PER_LOGPROB, SPARE_BYTES = 64, 100_000  # of an answer: [-12.345678901234567,150000,null],
@@ -19,7 +19,7 @@ BYTES_PER_LOGPROB, SPARE_BYTES = 64, 100_000  # of an answer: [-12.3456789012345
 class SglangDialect:
     """The server's model; `facts` is what the server says about it."""
 
-    setup = "It sends the likeliest log-probs only; please set EFT_BASE_TOP, or leave it at 0."
+    setup = "Please leave EFT_BASE_TOP at 0, or set it to a number of log-probs."
     software = "SGLang"
     longer = "--context-length"
 
@@ -32,8 +32,7 @@ class SglangDialect:
     def tokenize(self, text: str) -> object:
         """See `Dialect`. Older servers do not have this page."""
         body = {"model": self._name, "prompt": text, "add_special_tokens": False}
-        answer = self._server.ask_if_there("POST", f"{self._server.server.root}/tokenize", body)
-        return answer.get("tokens") if isinstance(answer, dict) else None
+        return ids_of_text(self._server, body)
 
     def whole(self, texts: Texts) -> list[Row]:
         """See `Dialect`. Always refused: it does not say how many tokens its model knows."""

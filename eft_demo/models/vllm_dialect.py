@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eft_demo.models.completion_server import MORE_LOGPROBS, CompletionServer
-from eft_demo.models.dialect import NO_ROW, Row, Texts, misread, read_row
+from eft_demo.models.dialect import NO_ROW, Row, Texts, ids_of_text, misread, read_row
 
 KEY = "token_id:"
 BYTES_PER_LOGPROB, SPARE_BYTES = 64, 100_000  # of an answer: "token_id:4095":-12.345678901234567
@@ -37,8 +37,7 @@ class VllmDialect:
     def tokenize(self, text: str) -> object:
         """See `Dialect`. Not every server has this page, nor every model a tokenizer there."""
         body = {"model": self._name, "prompt": text, "add_special_tokens": False}
-        answer = self._server.ask_if_there("POST", f"{self._server.server.root}/tokenize", body)
-        return answer.get("tokens") if isinstance(answer, dict) else None
+        return ids_of_text(self._server, body)
 
     def whole(self, texts: Texts) -> list[Row]:
         """See `Dialect`."""

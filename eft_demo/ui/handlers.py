@@ -243,11 +243,11 @@ def load_line(service: Service, run: Run) -> str:
     """The engine's load, one sequence per column of every active run, and what the run waits for."""
     engine = service.engine
     place, wait_s = engine.place_of(run)
-    own: dict[str, object] = (
-        {"place": place, **({"wait_s": round(wait_s)} if wait_s else {})} if place else {}
-    )
+    own: dict[str, object] = {}
+    if place:
+        own |= {"place": place, **({"wait_s": round(wait_s)} if wait_s else {})}
     if late := engine.late_of(run):
-        own = {**own, "late": [late[0], round(late[1])]}
+        own["late"] = [late[0], round(late[1])]
     busy = {"active": engine.active_sequences, "of": engine.max_sequences, "waiting": engine.waiting}
     return wire.line("load", **busy, **own)
 

@@ -62,6 +62,11 @@ def ask(opened: tuple[Family, Engine], **fields: Any) -> list[ColumnTrace]:
     return finished(engine, make_request(prompts, controls={"alpha": 1.5, "beta": 0.7}, **fields))
 
 
+def assert_same_and_certain(found: list[ColumnTrace], here: list[ColumnTrace]) -> None:
+    assert [ids_of(column) for column in found] == [ids_of(column) for column in here]
+    assert all(record.cut is None or record.cut.certain for column in found for record in column.tokens)
+
+
 def cut_model(opened: tuple[Family, Engine]) -> CutModel:
     model = opened[1].models["large_base"]
     assert isinstance(model, CutModel)
@@ -306,8 +311,7 @@ def test_sglang_writes_the_same_texts(
     assert "SGLang" in model.where and model.context == 128
     server.asked.clear()
     found = ask(opened)
-    assert [ids_of(column) for column in found] == [ids_of(column) for column in here]
-    assert all(record.cut is None or record.cut.certain for column in found for record in column.tokens)
+    assert_same_and_certain(found, here)
     assert any("token_ids_logprob" in body for body in server.asked)
 
 
@@ -340,8 +344,7 @@ def test_llama_cpp_writes_the_same_texts(
     assert isinstance(model, CutModel) is bool(top)
     server.asked.clear()
     found = ask(opened)
-    assert [ids_of(column) for column in found] == [ids_of(column) for column in here]
-    assert all(record.cut is None or record.cut.certain for column in found for record in column.tokens)
+    assert_same_and_certain(found, here)
     assert {len(body["prompt"]) for body in server.asked} >= {1, 2}  # one answer, and a list of them
 
 

@@ -108,6 +108,13 @@ def token_of(
     }
 
 
+def recorded(seed: int, alpha: float, count: int) -> tuple[dict[str, Tensor], Json, Json]:
+    """The roles, and column and token of an up-scaled run that recorded `count` candidates at `alpha`."""
+    roles = models(seed, vocab=60)
+    column = column_of(UPSCALED, Sampling(temperature=1))
+    return roles, column, token_of(column, UPSCALED, roles, {"alpha": alpha}, count=count)
+
+
 def choice(page: Modules, column: Json, token: Json, alpha: float) -> Json:
     made: Json = page.evaluate(
         "([column, token, alpha]) => choiceAt(column, token, {alpha})", [column, token, alpha]
@@ -156,9 +163,7 @@ def test_a_token_shown_at_other_sliders_has_the_numbers_of_the_real_mixture(
 def test_the_unrecorded_mass_is_an_upper_bound(
     page: Modules, seed: int, alpha: float, part: float, count: int
 ) -> None:
-    roles = models(seed, vocab=60)
-    column = column_of(UPSCALED, Sampling(temperature=1))
-    token = token_of(column, UPSCALED, roles, {"alpha": alpha}, count=count)
+    roles, column, token = recorded(seed, alpha, count)
     bound = choice(page, column, token, part * alpha)["unrecorded"]
     real = mixture(UPSCALED, roles, {"alpha": part * alpha})[0][0].exp()
     missing = 1 - float(real[[row[0] for row in token["c"]]].sum())
@@ -172,9 +177,7 @@ def test_the_unrecorded_mass_is_an_upper_bound(
 def test_the_real_probabilities_lie_where_the_card_says(
     page: Modules, seed: int, before: float, part: float, count: int
 ) -> None:
-    roles = models(seed, vocab=60)
-    column = column_of(UPSCALED, Sampling(temperature=1))
-    token = token_of(column, UPSCALED, roles, {"alpha": before}, count=count)
+    roles, column, token = recorded(seed, before, count)
     shown = page.evaluate("([c, t, alpha]) => remix(c, t, {alpha}, [1])", [column, token, part * before])
     if "hidden" not in shown:
         return  # the record itself

@@ -79,8 +79,8 @@ export function explain(column, token, labels, against = null, factors = [1]) {
     { ...bold, ...flips.bold, w: would, l: passed ? labels.get(passed[0]) : "" });
 }
 
-// The likeliest token of the mix, where the noise passed it over and the sentence is about another rival: what is said to decide
-// against that rival did not choose the token alone.
+// The likeliest token of the mix, if the noise did not choose it and the sentence compares the token with another rival. The card
+// then adds that chance chose the token.
 /** @type {(column: Column, token: Token, rows: [Row, Row]) => Row | null} */
 function passedOver(column, token, [chosen, rival]) {
   const likeliest = bestBy(token.c, (row) => nat(row[1]));
