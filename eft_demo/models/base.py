@@ -10,19 +10,11 @@ from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.protocol import SavedRow, Slot
 
 
-def step(
-    name: str,
-    cache: SlotCache,
-    slots: Sequence[Slot],
-    tokens: Tensor,
-    logits_of: Callable[[Tensor, Tensor | None], Tensor],
-) -> Tensor:
-    """Append `tokens` (rows, block) to rows of `cache`; returns the logits of `logits_of(tokens, mask)`.
-
-    Raises OutOfMemory after freeing the memory the step used.
-    """
+def step(name: str, work: Callable[[], Tensor]) -> Tensor:
+    """The result of a model's step. Raises OutOfMemory after freeing the memory the step used."""
     try:
-        return _step(cache, slots, tokens, logits_of)
+        with torch.inference_mode():
+            return work()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -31,13 +23,13 @@ def step(
     raise out_of_memory(name, "take this step")
 
 
-@torch.inference_mode()
-def _step(
+def append(
     cache: SlotCache,
     slots: Sequence[Slot],
     tokens: Tensor,
     logits_of: Callable[[Tensor, Tensor | None], Tensor],
 ) -> Tensor:
+    """Append `tokens` (rows, block) to rows of `cache`; returns the logits of `logits_of(tokens, mask)`."""
     block = tokens.shape[1]
     mask = cache.begin(slots, block)
     logits = logits_of(tokens.to(cache.devices[0]), mask)
@@ -88,9 +80,12 @@ class SlotModel:
 
         Raises OutOfMemory after freeing the memory the step used.
         """
-        logits = step(self.name, self.cache, slots, tokens, lambda t, mask: self._logits(t, mask, keep))
+        logits = step(self.name, lambda: self._append(slots, tokens, keep))
         # Embeddings padded beyond the tokenizer's vocabulary must not reach the mixing.
         return logits[..., : self.vocab]
+
+    def _append(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Tensor:
+        return append(self.cache, slots, tokens, lambda ids, mask: self._logits(ids, mask, keep))
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         raise NotImplementedError

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from eft_demo.models.base import SlotModel, step
+from eft_demo.models.base import SlotModel, append, step
 from eft_demo.models.fused_pass import FusedPass
 from eft_demo.models.fused_weights import FusableShape, fuse
 from eft_demo.models.kv_cache import SlotCache
@@ -62,10 +62,9 @@ class SideBySide:
         logits_of = self._passes[names].logits
         logits = step(
             " and ".join(names),
-            self.cache,
-            slots,
-            tokens,
-            lambda ids, mask: logits_of(self.cache, rows, ids, mask, keep),
+            lambda: append(
+                self.cache, slots, tokens, lambda ids, mask: logits_of(self.cache, rows, ids, mask, keep)
+            ),
         )
         return dict(zip(names, logits.split(rows), strict=True))
 

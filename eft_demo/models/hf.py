@@ -4,6 +4,7 @@ Importing this module imports transformers, which takes seconds, so import it on
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from transformers.utils import logging as transformers_logging
 
 from eft_demo.families.checkpoint import read_config
 from eft_demo.models.base import SlotModel
+from eft_demo.models.graphs import Graphs
 from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import CPU
+from eft_demo.models.protocol import Slot
 from eft_demo.models.quantise import INT8, NONE
 from eft_demo.models.shape import cache_shape
 
@@ -93,6 +96,15 @@ class TransformersModel(SlotModel):
         self._only_kind = "sliding_attention" if has_window else "full_attention"
         # Eager attention adds its mask to the scores; the fused kinds take a mask of booleans.
         self._additive = config._attn_implementation == "eager"
+        on_one_gpu = len(set(devices)) == 1 and devices[0].type == "cuda"
+        self.graphs = Graphs(self.cache, self._logits) if on_one_gpu else None
+
+    def _append(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Tensor:
+        logits = self.graphs.run(slots, tokens, keep) if self.graphs else None
+        if logits is None:
+            return super()._append(slots, tokens, keep)
+        self.cache.commit(slots, tokens.shape[1])
+        return logits
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         attention_mask: object

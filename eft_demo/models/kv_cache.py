@@ -42,6 +42,7 @@ class SlotCache:
         # Views prepared in advance: for a tiny model, creating a view costs as much as an addition.
         self._by_token = [_by_token(store) for store in self.store]
         self._by_head = [_by_head(store) for store in self.store]
+        self.growths = 0  # how often a layer's storage has moved
         self.slots: list[Slot] = []
         self._sizes = [0] * sections  # rows in each
         # Set by begin():
@@ -77,6 +78,7 @@ class SlotCache:
             if rows == len(store):
                 self.store[layer] = grown = torch.cat([store, torch.zeros_like(store)])
                 self._by_token[layer], self._by_head[layer] = _by_token(grown), _by_head(grown)
+                self.growths += 1
 
     def leave(self, slot: Slot) -> None:
         """Free the row. The last row of its section takes its place, and likewise in the sections after it.
@@ -168,6 +170,19 @@ class SlotCache:
         self.positions = positions.to(self.devices[0])  # (rows, block)
         if block == 1 and min(lengths) == max(lengths):
             return None
+        return self._causal_mask()
+
+    def begin_at(self, rows: slice, positions: Tensor, places: Tensor, end: int) -> Tensor:
+        """Like `begin`, with tensors that are on the only device already, where a graph reads them again.
+
+        `positions` is (rows, block), `places` (rows * block,) as in `begin`, and `end` at least the longest
+        row after the block.
+        """
+        self._places = dict.fromkeys(self.devices, (rows, places))
+        self.rows, self.positions, self.end = rows, positions, end
+        return self._causal_mask()
+
+    def _causal_mask(self) -> Tensor:
         keys = torch.arange(self.end, device=self.positions.device)
         return keys <= self.positions[:, None, :, None]
 

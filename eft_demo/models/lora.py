@@ -72,7 +72,9 @@ class AdapterGroup:
     def __init__(self, base: "TransformersModel", adapters: Mapping[str, Adapter]) -> None:
         self.base, self.adapters = base, dict(adapters)
         self.members = frozenset({base.name, *adapters})
-        self._rows: dict[str, Tensor] = {}  # during a forward: the rows of each adapter
+        self._growths = -1  # of the cache, when `_off` was made
+        self._off: dict[str, Tensor] = {}  # (rows of the cache, 1, 1) bool, True where an adapter is off
+        base.model.register_forward_pre_hook(self._fit)
         for path in sorted({path for adapter in adapters.values() for path in adapter}):
             base.model.get_submodule(path).register_forward_hook(partial(self._add, path))
 
@@ -87,20 +89,36 @@ class AdapterGroup:
         tokens = torch.cat([block for _, block in parts.values()])
         # In storage order all rows are one view rather than a gather.
         order = sorted(range(len(slots)), key=lambda i: slots[i].index)
-        place = torch.tensor(order, device=tokens.device).argsort()  # (rows,) where each row went
+        place = torch.tensor(order).argsort()  # (rows,) where each row went
         rows = dict(zip(parts, place.split([len(rows) for rows, _ in parts.values()]), strict=True))
-        self._rows = {name: index for name, index in rows.items() if name in self.adapters}
+        self._fit()
+        for name in self.adapters.keys() & parts.keys():
+            self._off[name][[slot.index for slot in parts[name][0]]] = False
         try:
             logits = self.base.forward([slots[i] for i in order], tokens[order], keep)
         finally:
-            self._rows = {}
+            self._turn_off()
         return {name: logits[index] for name, index in rows.items()}
 
+    def _turn_off(self) -> None:
+        """Turn off all adapters in all rows, as the base needs it on its own."""
+        for off in self._off.values():
+            off.fill_(True)
+
+    def _fit(self, *_: object) -> None:
+        """Have an entry for every row of the cache. Until that grows, a graph finds them at one address."""
+        if self._growths != self.base.cache.growths:
+            self._growths = self.base.cache.growths
+            shape = len(self.base.cache.store[-1]), 1, 1
+            device = self.base.cache.devices[0]
+            self._off = {name: torch.ones(shape, dtype=torch.bool, device=device) for name in self.adapters}
+
     def _add(self, path: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        for name, index in self._rows.items():
+        for name, off in self._off.items():
             if (part := self.adapters[name].get(path)) is not None:
-                low = F.linear(args[0][index.to(args[0].device)], part.down)  # (rows, block, rank)
-                output.index_add_(0, index.to(output.device), F.linear(low, part.up))
+                added = F.linear(F.linear(args[0], part.down), part.up)  # (rows, block, out)
+                # Filled rather than multiplied by 0, which would let a broken adapter's NaN through.
+                output.add_(added.masked_fill_(off[self.base.cache.rows].to(added.device), 0))
 
 
 def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:

@@ -23,10 +23,12 @@ from eft_demo.settings import Settings
 from tests.asking import QUESTION, run_three
 from tests.checkpoints import KINDS, ROLES, make_real_family
 from tests.quantising import BITS
+from tests.recording import with_graphs
 
 FP32 = Settings(dtype="fp32", threads=1)
 TEXTS = [list(range(30, 41)), [7, 5], list(range(60, 66))]  # token ids; windows are shorter than the first
 STEPS = 5
+UNRECORDED = ()
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -92,6 +94,22 @@ def test_logits_equal_the_librarys(families: dict[str, Family], kind: str) -> No
         assert expected.std() > 0.3  # the comparison compares something
     kept = sum(store.nbytes for store in model.cache.store)
     assert cache_shape(reference.config.to_dict()).bytes(FIRST_ROWS * model.context, 4) == kept
+
+
+@every_kind
+def test_recorded_steps_give_the_same_logits(
+    families: dict[str, Family], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = families[kind]
+    checkpoint = family.roles["large_base"]
+    model = load_model(family, checkpoint, LoadOptions(torch.float32, by_library=True))
+    assert isinstance(model, TransformersModel)
+    plain = stepwise(model)
+    model.reset()
+    with_graphs(model, monkeypatch)
+    for found, expected in zip(stepwise(model), plain, strict=True):
+        torch.testing.assert_close(found, expected, atol=3e-5, rtol=1e-5)
+    assert model.graphs and bool(model.graphs._graphs) == (kind not in UNRECORDED)
 
 
 @every_kind

@@ -23,12 +23,13 @@ from eft_demo.method.recipe import parse
 from eft_demo.method.sampling import Sampling
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.load import group_models, load_models
-from eft_demo.models.lora import AdapterGroup, read_adapter
+from eft_demo.models.lora import AdapterGroup, LowRank, read_adapter
 from eft_demo.models.plan import make_plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
 from tests.asking import make_request
+from tests.recording import with_graphs
 from tests.tiny import TINY_LARGE, TINY_SMALL, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft.*", "ignore::FutureWarning:transformers.*")
@@ -75,9 +76,18 @@ def by_peft(folders: Mapping[str, Path]) -> Mapping[str, Any]:
 
 
 @pytest.fixture
-def group(folders: Mapping[str, Path]) -> AdapterGroup:
+def plain_group(folders: Mapping[str, Path]) -> AdapterGroup:
     base = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
     return AdapterGroup(base, {name: read_adapter(path, base.model) for name, path in folders.items()})
+
+
+@pytest.fixture(params=["plain", "recorded"])
+def group(
+    plain_group: AdapterGroup, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AdapterGroup:
+    if request.param == "recorded":
+        with_graphs(plain_group.base, monkeypatch)
+    return plain_group
 
 
 def models_of(group: AdapterGroup) -> dict[str, LanguageModel]:
@@ -126,13 +136,27 @@ def test_a_mixed_batch_equals_each_model_alone(group: AdapterGroup, by_peft: Map
             torch.testing.assert_close(found[name][k], expected, atol=1e-4, rtol=1e-5)
 
 
-def test_a_row_without_adapter_equals_the_base_bit_for_bit(group: AdapterGroup) -> None:
+def test_a_row_without_adapter_equals_the_base_bit_for_bit(plain_group: AdapterGroup) -> None:
     plain = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
-    tuned = group.models()["pirate"]
+    tuned = plain_group.models()["pirate"]
     tuned.forward([tuned.join()], torch.tensor([[1, 2]]))
     tokens = torch.tensor([[1, 2, 3]])
-    slot = group.base.join()
-    assert group.base.forward([slot], tokens).equal(plain.forward([plain.join()], tokens))
+    slot = plain_group.base.join()
+    assert plain_group.base.forward([slot], tokens).equal(plain.forward([plain.join()], tokens))
+
+
+def test_a_broken_adapter_breaks_only_its_own_rows(group: AdapterGroup) -> None:
+    path, part = next(iter(group.adapters["pirate"].items()))
+    group.adapters["pirate"] = {path: LowRank(part.down, part.up * torch.nan)}
+    plain = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
+    tuned, slot, other = group.models()["pirate"], group.base.join(), plain.join()
+    row = tuned.join()
+    for token in range(3):
+        block = torch.tensor([[token]])
+        found = group.forward({"small_base": ([slot], block), "pirate": ([row], block)})
+        assert found["pirate"].isnan().any()
+        expected = plain.forward([other], block)
+        torch.testing.assert_close(found["small_base"], expected, atol=2e-5, rtol=1e-5)
 
 
 def test_rows_leave_roll_back_and_copy(group: AdapterGroup, by_peft: Mapping[str, Any]) -> None:
@@ -152,15 +176,17 @@ def test_rows_leave_roll_back_and_copy(group: AdapterGroup, by_peft: Mapping[str
     assert group.base.cache.slots == []
 
 
-def test_a_forward_that_fails_changes_nothing(group: AdapterGroup) -> None:
-    models = models_of(group)
+def test_a_forward_that_fails_changes_nothing(plain_group: AdapterGroup) -> None:
+    models = models_of(plain_group)
     slots = {name: model.join() for name, model in models.items()}
     with pytest.raises(ValueError, match="context"):
-        group.forward({n: ([s], torch.ones(1, CONTEXT + 1, dtype=torch.int64)) for n, s in slots.items()})
+        plain_group.forward(
+            {n: ([s], torch.ones(1, CONTEXT + 1, dtype=torch.int64)) for n, s in slots.items()}
+        )
     assert all(slot.length == 0 for slot in slots.values())
     plain = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
     tokens = torch.tensor([[1, 2, 3]])
-    found = group.base.forward([slots["small_base"]], tokens)
+    found = plain_group.base.forward([slots["small_base"]], tokens)
     assert found.equal(plain.forward([plain.join()], tokens)), "an adapter stayed on"
 
 
@@ -192,14 +218,14 @@ RECIPES = [
 ]
 
 
-def test_the_engine_runs_a_base_and_its_adapters_in_one_forward(group: AdapterGroup) -> None:
+def test_the_engine_runs_a_base_and_its_adapters_in_one_forward(plain_group: AdapterGroup) -> None:
     large = TransformersModel("large_base", make_model(TINY_LARGE, VOCAB, CONTEXT, 8), CONTEXT, VOCAB)
-    models = {"large_base": large, **models_of(group)}
+    models = {"large_base": large, **models_of(plain_group)}
     forwards: list[int] = []
-    group.base.model.register_forward_hook(lambda *_: forwards.append(1))
+    plain_group.base.model.register_forward_hook(lambda *_: forwards.append(1))
     one_by_one = written(models)
     apart = len(forwards)
-    assert written(models, [group]) == one_by_one
+    assert written(models, [plain_group]) == one_by_one
     assert len(forwards) - apart == 4 + 12, "a prompt for each of the four, then one forward per step"
     assert apart == 4 + 4 * 12
 
