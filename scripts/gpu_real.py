@@ -131,6 +131,7 @@ class Measured:
 
     def load(self) -> Found:
         """Open the family through its plan."""
+        free_unused()
         if torch.cuda.is_available():
             self._free_before = torch.cuda.mem_get_info()[0]
             torch.cuda.reset_peak_memory_stats()

@@ -29,7 +29,8 @@ PLACES = {
     "eft_demo.engine.engine.Engine": ["_admit", "_start_prefill", "_end_late", "_prefill", "_emit",
                                       "_sequence"],
     "eft_demo.engine.forward": ["pool_control_tokens", "to_logprobs"],
-    "eft_demo.engine.forward.Forwards": ["run", "group_of", "_grouped", "_logits", "_start_elsewhere"],
+    "eft_demo.engine.forward.Forwards": ["run", "group_of", "_grouped", "_logits", "_start",
+                                          "_duration_s"],
     "eft_demo.engine.draft_length.DraftPlanner": [
         "blocks", "begin_round", "clock_s", "drafting_for", "remember_acceptance", "record_cost"
     ],

@@ -8,6 +8,7 @@ from collections import abc
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from eft_demo.engine.prefix_cache import PrefixCache
 from eft_demo.engine.sequence import Sequence
 from eft_demo.errors import ModelError, NumericalError
 from eft_demo.method.mixing import ControlTokens, pool_control_tokens, to_logprobs
-from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup, SendsTop, Slot
+from eft_demo.models.protocol import Elsewhere, LanguageModel, ModelGroup, SendsTop, Slot, Starts
 from eft_demo.settings import show_value
 
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def by_feed(feeds: abc.Sequence[Feed], found: Tensor) -> abc.Sequence[Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A forward elsewhere that has begun: what waits for its logits, and when it began."""
+    """A forward that has begun: what waits for its logits, and when it began."""
 
     finish: Callable[[], Tensor]
     began_s: float
@@ -53,10 +54,12 @@ class Forwards:
     device: torch.device = (
         CPU  # for log-probs: that of the first model that is not on the CPU, if there is one
     )
-    elsewhere: Mapping[str, Elsewhere] = field(init=False)  # the models of other processes
+    beside: Mapping[str, Starts] = field(init=False)  # the models that run beside other work
+    elsewhere: Mapping[str, Elsewhere] = field(init=False)  # those of other processes
     cut: Mapping[str, SendsTop] = field(init=False)  # those that send only the likeliest log-probs
 
     def __post_init__(self) -> None:
+        self.beside = {role: model for role, model in self.models.items() if isinstance(model, Starts)}
         self.elsewhere = {role: model for role, model in self.models.items() if isinstance(model, Elsewhere)}
         self.cut = {role: model for role, model in self.models.items() if isinstance(model, SendsTop)}
 
@@ -74,9 +77,10 @@ class Forwards:
         stack = torch.empty(sum(map(len, blocks)) + spare, keep, vocab, device=self.device)
         started: dict[str, _Started] = {}
         try:
-            self._start_elsewhere(feeds, blocks, keep, started)
-            # Models here run while servers work.
-            for unit in sorted(self._grouped(feeds), key=lambda unit: feeds[unit[0]].role in started):
+            units = self._grouped(feeds)
+            self._start(units, feeds, blocks, keep, started)
+            # The others run meanwhile, and what is done first is read first.
+            for unit in sorted(units, key=partial(self._duration_s, feeds, blocks, started)):
                 if all(seq.run.cancelled for feed in feeds for seq in feed.seqs):
                     return None
                 mine, since_s = [feeds[i] for i in unit], self.clock()
@@ -118,21 +122,36 @@ class Forwards:
             raise ModelFailure(roles, seqs, error) from error
         return logits
 
-    def _start_elsewhere(
+    def _start(
         self,
+        units: abc.Sequence[abc.Sequence[int]],
         feeds: abc.Sequence[Feed],
         blocks: abc.Sequence[Tensor],
         keep: int,
         started: dict[str, "_Started"],
     ) -> None:
-        """Begin the forwards of models elsewhere, and note them in `started`. Raises ModelFailure."""
-        for feed, block in zip(feeds, blocks, strict=True):
-            if feed.role in self.elsewhere:
+        """Begin the forwards that run beside others, and note them in `started`. Raises ModelFailure."""
+        for i in (unit[0] for unit in units if len(unit) == 1):
+            feed = feeds[i]
+            if feed.role in self.beside:
+                began_s = self.clock()
                 try:
-                    finish = self.elsewhere[feed.role].start(feed.slots, block, keep)
+                    finish = self.beside[feed.role].start(feed.slots, blocks[i], keep)
                 except Exception as error:
                     raise ModelFailure([feed.role], feed.seqs, error) from error
-                started[feed.role] = _Started(finish, self.clock())
+                started[feed.role] = _Started(finish, began_s)
+
+    def _duration_s(
+        self,
+        feeds: abc.Sequence[Feed],
+        blocks: abc.Sequence[Tensor],
+        started: Mapping[str, "_Started"],
+        unit: abc.Sequence[int],
+    ) -> float:
+        """How long a forward that has begun usually takes; before all others, those that have not."""
+        role = feeds[unit[0]].role
+        tokens = sum(blocks[i].numel() for i in unit)
+        return self.costs.usual(self.group_of(role), tokens) or 0.0 if role in started else -1.0
 
     def _grouped(self, feeds: abc.Sequence[Feed]) -> list[list[int]]:
         """The feeds that share a forward, as lists of indices."""

@@ -11,6 +11,7 @@ a model rules out; explicit rules handle it, never arithmetic on infinities.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -55,12 +56,18 @@ def pool_control_tokens(logits: Tensor, control_tokens: ControlTokens) -> Tensor
         return logits
     logits = logits.to(torch.float32, copy=True)
     if len(stops) > 1:
-        pooled = logits[:, stops].logsumexp(1)
-        logits.index_fill_(1, torch.tensor(stops[1:], device=logits.device), -torch.inf)
+        pooled = logits.index_select(1, _ids(stops, logits.device)).logsumexp(1)
+        logits.index_fill_(1, _ids(stops[1:], logits.device), -torch.inf)
         logits[:, stops[0]] = pooled
     if banned:
-        logits.index_fill_(1, torch.tensor(banned, device=logits.device), -torch.inf)
+        logits.index_fill_(1, _ids(banned, logits.device), -torch.inf)
     return logits
+
+
+@lru_cache(maxsize=64)  # a copy to a GPU waits until it has done all that was asked of it
+@torch.inference_mode(False)  # as others may index with it while they train
+def _ids(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(ids, device=device)
 
 
 def to_logprobs(logits: Tensor, model: str, out: Tensor | None = None) -> Tensor:

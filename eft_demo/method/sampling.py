@@ -26,6 +26,8 @@ from eft_demo.method.topk import first_highest, likeliest
 # Nine of ten top-p sets are smaller than this; for the others, look at 16 times as many tokens.
 FIRST_CANDIDATES = 16
 NEXT_LOOK = 16
+# Noise for a whole vocabulary is made here, in milliseconds, so on a GPU look at this many tokens before.
+LAST_LOOK = 4096
 # More than float32 rounding can change noise, in nats, and a sum of probabilities.
 NOISE_ERROR = 1e-3
 MASS_ERROR = 1e-4
@@ -148,7 +150,12 @@ def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seque
     scaled = _temper(logprobs, _temperatures(logprobs, samplings))
     limits = [(s.top_k, s.top_p, s.min_p) for s in samplings]
     keys = [_row_key(s.seed, position) for s, position in zip(samplings, positions, strict=True)]
-    values, ids, kept, open_rows = _likeliest_kept(scaled, limits, FIRST_CANDIDATES)
+    return torch.tensor(_draw_listed(scaled, limits, keys, FIRST_CANDIDATES))
+
+
+def _draw_listed(scaled: Tensor, limits: Sequence[_Limits], keys: Sequence[int], count: int) -> Sequence[int]:
+    """Sample one id per row, from the `count` likeliest tokens where no others are kept."""
+    values, ids, kept, open_rows = _likeliest_kept(scaled, limits, count)
     drawn = [row[0] for row in ids]
     # For more than half of all tokens a single candidate is kept, so no noise is needed.
     undecided = [i for i, n in enumerate(kept) if n > 1 and i not in open_rows]
@@ -160,16 +167,19 @@ def _draw_kept(logprobs: Tensor, samplings: Sequence[Sampling], positions: Seque
             drawn[i] = ids[i][int(line[: kept[i]].argmax())]
     if open_rows:
         rest_limits, rest_keys = [limits[i] for i in open_rows], [keys[i] for i in open_rows]
+        rest: Sequence[int]
         if scaled.is_cpu:
             rows = [_Looked(scaled[i].numpy(), values[i], ids[i]) for i in open_rows]
             rest = _draw_wide(rows, rest_limits, rest_keys)
+        elif count < LAST_LOOK:
+            rest = _draw_listed(scaled[open_rows], rest_limits, rest_keys, NEXT_LOOK * count)
         else:
             warped = _warp_rows(scaled[open_rows], rest_limits, NEXT_LOOK * FIRST_CANDIDATES)
             noise = torch.from_numpy(_noise(rest_keys, _vocabulary_steps(scaled.shape[1])))
             rest = first_highest(warped.add_(noise.to(scaled.device))).tolist()
         for i, token in zip(open_rows, rest, strict=True):
             drawn[i] = token
-    return torch.tensor(drawn)
+    return drawn
 
 
 class _Looked(NamedTuple):

@@ -1,6 +1,7 @@
 """The base class of models on a slot cache; a subclass adds the forward itself."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -9,8 +10,10 @@ from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import free_unused, is_out_of_memory, out_of_memory
 from eft_demo.models.protocol import SavedRow, Slot
 
+Result = TypeVar("Result")
 
-def step(name: str, work: Callable[[], Tensor]) -> Tensor:
+
+def step(name: str, work: Callable[[], Result]) -> Result:
     """The result of a model's step. Raises OutOfMemory after freeing the memory the step used."""
     try:
         with torch.inference_mode():

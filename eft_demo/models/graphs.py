@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,14 +27,34 @@ from eft_demo.models.protocol import Slot
 log = logging.getLogger(__name__)
 
 ROW_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-FIRST_END = 128  # tokens
-MAX_BLOCK = 16  # tokens per row; longer blocks keep a GPU busy without a graph
+FIRST_END = 256  # tokens
+MAX_BLOCK = 9  # tokens per row: the most that drafts need; longer blocks keep a GPU busy without a graph
 SEEN = 3  # a shape is recorded when it comes up for the third time
 MAX_GRAPHS = 48  # per model
 # How far a graph's logits may be from those without it, in their spread: 16-bit kernels differ with the mask.
 OFF = 0.05
 
 Work = Callable[[], Tensor]
+
+
+class Recorder(Protocol):
+    """Makes graphs of work on one device, and lets them run beside other work."""
+
+    def record(self, work: Work) -> Work:
+        """A function that repeats `work`, which returns logits: valid until another one is called."""
+        ...
+
+    def beside(self) -> AbstractContextManager[object]:
+        """What is started inside runs beside what others start later."""
+        ...
+
+    def join(self) -> None:
+        """Let what is started from now on wait for what was started beside."""
+        ...
+
+    def forget(self) -> None:
+        """All graphs recorded so far are gone."""
+        ...
 
 
 class Shape(NamedTuple):
@@ -58,27 +80,27 @@ class Graphs:
         self,
         cache: SlotCache,
         logits_of: Callable[[Tensor, Tensor | None, int], Tensor],
-        record: Callable[[Work], Work] | None = None,
+        recorder: Recorder,
     ) -> None:
-        """`logits_of(tokens, mask, keep)` is the forward; `record` makes a repeatable function of a work."""
-        self._cache, self._logits_of = cache, logits_of
-        self._record_work = record or Recorder(cache.devices[0])
+        """`logits_of(tokens, mask, keep)` is the forward."""
+        self._cache, self._logits_of, self._recorder = cache, logits_of, recorder
         self._graphs: dict[Shape, _Graph] = {}
         self._seen: Counter[Shape] = Counter()
         self._storage = cache.growths  # which storage the graphs read
         self._works = True
 
-    def run(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Tensor | None:
-        """Logits (rows, keep, vocab) after `tokens` (rows, block), or None if no graph fits.
+    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Work | None:
+        """Begin the forward of `tokens` (rows, block); None if no graph fits.
 
-        The caller commits the block. Runs in inference mode.
+        The result returns the logits (rows, keep, vocab) and is called before the next start. The caller
+        commits the block. Runs in inference mode.
         """
         shape = self._shape(slots, tokens.shape[1], keep)
         if shape is None:
             return None
         if self._storage != self._cache.growths:  # the addresses have changed
             self._storage = self._cache.growths
-            self._graphs.clear()
+            self._forget()
         numbers = self._numbers(shape, slots, tokens)
         graph = self._graphs.get(shape)
         if graph is None:
@@ -86,8 +108,16 @@ class Graphs:
             graph = self._record(shape, numbers, len(slots)) if self._seen[shape] >= SEEN else None
             if graph is None:
                 return None
-        graph.numbers.copy_(numbers)
-        return graph.replay()[: len(slots)].clone()
+        with self._recorder.beside():
+            # The host goes on at once only if the copy is from pinned memory.
+            graph.numbers.copy_(numbers.pin_memory() if graph.numbers.is_cuda else numbers, non_blocking=True)
+            logits = graph.replay()
+
+        def finish() -> Tensor:
+            self._recorder.join()
+            return logits[: len(slots)].clone()
+
+        return finish
 
     def _shape(self, slots: Sequence[Slot], block: int, keep: int) -> Shape | None:
         start, count = slots[0].index, len(slots)
@@ -127,7 +157,7 @@ class Graphs:
     def _record(self, shape: Shape, numbers: Tensor, count: int) -> _Graph | None:
         """A graph of this shape; None if the model cannot be recorded."""
         if len(self._graphs) == MAX_GRAPHS:
-            self._graphs.clear()
+            self._forget()
         own = numbers.to(self._cache.devices[0])
 
         def work() -> Tensor:
@@ -138,8 +168,10 @@ class Graphs:
 
         try:
             expected = work()[:count].clone()
-            graph = _Graph(own, self._record_work(work))
-            found = graph.replay()[:count]
+            graph = _Graph(own, self._recorder.record(work))
+            with self._recorder.beside():
+                found = graph.replay()[:count]
+            self._recorder.join()
             off = float((found - expected).float().std() / expected.float().std())
         except Exception as error:  # libraries raise anything here, also for want of memory
             self._give_up(error_text(error))
@@ -152,38 +184,70 @@ class Graphs:
 
     def _give_up(self, reason: str) -> None:
         self._works = False
-        self._graphs.clear()
+        self._forget()
         log.info("A model runs without CUDA graphs: %s", reason)
 
+    def _forget(self) -> None:
+        self._graphs.clear()
+        self._recorder.forget()
 
-class Recorder:
-    """Records work on one GPU. All its graphs share their memory, so one result is valid at a time."""
+
+class CudaRecorder:
+    """Records on one GPU. All graphs of a model share their memory, so one result is valid at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream: torch.cuda.Stream | None = None  # made when first needed, like the pool
-        self._pool: Any = None
+        self._pool: Any = None  # of the memory that all graphs share
 
-    def __call__(self, work: Work) -> Work:
+    @cached_property  # when first needed: on a Space, a model is loaded before there is a GPU
+    def _stream(self) -> torch.cuda.Stream:
+        # Recording needs a stream of its own, and so do graphs of several models that run beside each other.
+        return torch.cuda.Stream(self._device)
+
+    def record(self, work: Work) -> Work:
         """A function that repeats `work`."""
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(self._device)
-            self._pool = torch.cuda.graph_pool_handle()
-        current = torch.cuda.current_stream(self._device)
         graph = torch.cuda.CUDAGraph()
-        self._stream.wait_stream(current)
-        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        with self.beside():
             work()  # libraries set themselves up for each stream, which cannot be recorded
-            # Only this thread's work is recorded: another one may be loading a family meanwhile.
-            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
-                logits = work()
-            finally:
-                graph.capture_end()
-        current.wait_stream(self._stream)
+                # Only this thread's work is recorded: another one may be loading a family meanwhile.
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    logits = work()
+                finally:
+                    graph.capture_end()
+            except BaseException:
+                self._clean_up()
+                raise
+        self.join()
 
         def replay() -> Tensor:
             graph.replay()
             return logits
 
         return replay
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """What is started inside waits only for what was started before."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def join(self) -> None:
+        """Let what is started from now on wait for what was started beside."""
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
+    def forget(self) -> None:
+        """All graphs recorded so far are gone, and with the last of them their memory."""
+        self._pool = None
+
+    def _clean_up(self) -> None:
+        """After a failed recording, end what torch leaves open: it would refuse to draw random numbers."""
+        index = torch.cuda.current_device() if self._device.index is None else self._device.index
+        fresh = torch.Generator(torch.device("cuda", index))
+        torch.cuda.default_generators[index].graphsafe_set_state(fresh.graphsafe_get_state())
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(index, self._pool)

@@ -4,7 +4,7 @@ Importing this module imports transformers, which takes seconds, so import it on
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from transformers.models.falcon import modeling_falcon
 from transformers.utils import logging as transformers_logging
 
 from eft_demo.families.checkpoint import read_config
-from eft_demo.models.base import SlotModel
-from eft_demo.models.graphs import Graphs
+from eft_demo.models.base import SlotModel, step
+from eft_demo.models.graphs import CudaRecorder, Graphs, Recorder
 from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import CPU
+from eft_demo.models.norms import fuse_norms
 from eft_demo.models.protocol import Slot
 from eft_demo.models.quantise import INT8, NONE
 from eft_demo.models.shape import cache_shape
@@ -96,15 +97,6 @@ class TransformersModel(SlotModel):
         self._only_kind = "sliding_attention" if has_window else "full_attention"
         # Eager attention adds its mask to the scores; the fused kinds take a mask of booleans.
         self._additive = config._attn_implementation == "eager"
-        on_one_gpu = len(set(devices)) == 1 and devices[0].type == "cuda"
-        self.graphs = Graphs(self.cache, self._logits) if on_one_gpu else None
-
-    def _append(self, slots: Sequence[Slot], tokens: Tensor, keep: int) -> Tensor:
-        logits = self.graphs.run(slots, tokens, keep) if self.graphs else None
-        if logits is None:
-            return super()._append(slots, tokens, keep)
-        self.cache.commit(slots, tokens.shape[1])
-        return logits
 
     def _logits(self, tokens: Tensor, mask: Tensor | None, keep: int) -> Tensor:
         attention_mask: object
@@ -142,6 +134,43 @@ class TransformersModel(SlotModel):
         )
 
 
+class GraphedModel(TransformersModel):
+    """A model on one GPU, whose short forwards run as CUDA graphs, beside those of other models."""
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        context: int,
+        vocab: int,
+        dtype: torch.dtype | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        super().__init__(name, model, context, vocab, dtype)
+        fuse_norms(model)
+        self.graphs = Graphs(self.cache, self._logits, recorder or CudaRecorder(self.cache.devices[0]))
+
+    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
+        """Begin what `forward` does; the result waits for its logits, and is called before the next start.
+
+        Lengths grow at once. Raises OutOfMemory.
+        """
+
+        def begin() -> Callable[[], Tensor]:
+            if finish := self.graphs.start(slots, tokens, keep):
+                self.cache.commit(slots, tokens.shape[1])
+                return finish
+            logits = self._append(slots, tokens, keep)
+            return lambda: logits
+
+        finish = step(self.name, begin)
+        return lambda: step(self.name, finish)[..., : self.vocab]
+
+    def forward(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Tensor:
+        """Append a block to each row: (rows, block) -> logits (rows, keep, vocab) on the model's device."""
+        return self.start(slots, tokens, keep)()
+
+
 def read_pretrained(
     folder: Path, dtype: torch.dtype, quantisation: str = NONE, device: str = CPU
 ) -> PreTrainedModel:
@@ -151,6 +180,8 @@ def read_pretrained(
     # that it would rather have another package.
     for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It prepares each length of text for a tenth of a second, and every step has another one.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     config = _config(folder, dtype)
     is_quantised = bool(getattr(config, "quantization_config", None))  # in its files

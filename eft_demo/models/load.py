@@ -142,12 +142,14 @@ def _load_fused(family: Family, checkpoint: Checkpoint, options: LoadOptions) ->
 
 def _load_by_library(family: Family, checkpoint: Checkpoint, options: LoadOptions) -> LanguageModel:
     # Importing transformers takes seconds, and the bundled family does not need it.
-    from eft_demo.models.hf import TransformersModel, read_pretrained  # noqa: PLC0415
+    from eft_demo.models.hf import GraphedModel, TransformersModel, read_pretrained  # noqa: PLC0415
 
     check_shapes(checkpoint.role, headers(checkpoint.path), options.quantisation, options.device == CPU)
     model = read_pretrained(checkpoint.path, options.dtype, options.quantisation, options.device)
     context = longest_row(read_config(checkpoint.path), family.context)
-    return TransformersModel(checkpoint.role, model, context, family.vocab, options.dtype)
+    # A model that is spread over several GPUs waits between them, so it has no graphs.
+    kind = GraphedModel if options.device.startswith("cuda") else TransformersModel
+    return kind(checkpoint.role, model, context, family.vocab, options.dtype)
 
 
 def _after_trial_step(model: LanguageModel) -> LanguageModel:

@@ -83,21 +83,26 @@ class SavesRows(Protocol):
 
 
 @runtime_checkable
-class Elsewhere(Protocol):
-    """A model that runs in another process: waiting for it takes no time of this one's processor."""
+class Starts(Protocol):
+    """A model whose forward runs beside other work: on a GPU, or in another process."""
+
+    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
+        """Begin what `forward` does. The result waits for the answer, and is called before the next start."""
+        ...
+
+
+@runtime_checkable
+class Elsewhere(Starts, Protocol):
+    """A model that runs in another process: waiting for it takes no time of this one's processor.
+
+    What `start` returns raises NotYet if the answer is late.
+    """
 
     where: str  # a short fact for people, such as "remote, vLLM 0.32.0 at host:8000"
 
     @property
     def late_s(self) -> float:
         """For how many seconds an answer has been due since NotYet was raised; 0 if none is."""
-        ...
-
-    def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
-        """Begin what `forward` does. The result waits for the answer, and is called before the next start.
-
-        The result raises NotYet if the answer is late.
-        """
         ...
 
 

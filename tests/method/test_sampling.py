@@ -1,6 +1,7 @@
 """Sampling: shared noise, the right distribution, and the same warpers as transformers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -327,3 +328,41 @@ def test_whole_floats_from_a_page_become_whole_numbers() -> None:
     sampling = Sampling(1, 1, 40.0, 0, 7.0)  # type: ignore[arg-type]
     assert sampling == Sampling(1.0, 1.0, 40, 0.0, 7)
     assert type(sampling.top_k) is int and type(sampling.seed) is int and type(sampling.temperature) is float
+
+
+class Apart(Tensor):
+    """Log-probs that are not in this machine's memory, as on a GPU, where no numpy can read them."""
+
+    is_cpu = False
+
+    def numpy(self, *_: object, **__: object) -> np.ndarray:
+        raise TypeError("they are on a GPU")
+
+
+@given(st.integers(0, 2**16), st.lists(samplings, min_size=1, max_size=4), st.sampled_from([0.3, 1.0, 3.0]))
+@settings(max_examples=60, deadline=None)
+def test_a_gpu_draws_the_same_tokens(seed: int, chosen: list[Sampling], scale: float) -> None:
+    logprobs = logprobs_of(seed, len(chosen), scale, vocab=20_000)
+    positions = [seed % 7 + i // 2 for i in range(len(chosen))]
+    expected = sample(logprobs, chosen, positions)
+    assert sample(logprobs.as_subclass(Apart), chosen, positions).equal(expected)
+
+
+@pytest.mark.parametrize(("scale", "looks"), [(0.3, [16, 256, 4096]), (3.0, [16, 256])])
+def test_a_gpu_looks_at_as_many_tokens_as_are_kept(
+    scale: float, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    listed = sampling_module._draw_listed
+
+    def counting(scaled: Tensor, limits: Any, keys: Any, count: int) -> Any:
+        looked.append(count)
+        return listed(scaled, limits, keys, count)
+
+    monkeypatch.setattr(sampling_module, "_draw_listed", counting)
+    logprobs = logprobs_of(1, 2, scale, vocab=20_000).as_subclass(Apart)
+    sample(logprobs, [Sampling(top_p=0.9)] * 2, [0, 1])
+    assert looked == looks
+    looked.clear()
+    sample(logprobs, [Sampling(top_k=40)] * 2, [0, 1])
+    assert looked == [16]

@@ -23,12 +23,11 @@ from eft_demo.settings import Settings
 from tests.asking import QUESTION, run_three
 from tests.checkpoints import KINDS, ROLES, make_real_family
 from tests.quantising import BITS
-from tests.recording import with_graphs
+from tests.recording import CpuRecorder, with_graphs
 
 FP32 = Settings(dtype="fp32", threads=1)
 TEXTS = [list(range(30, 41)), [7, 5], list(range(60, 66))]  # token ids; windows are shorter than the first
 STEPS = 5
-UNRECORDED = ()
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -104,12 +103,11 @@ def test_recorded_steps_give_the_same_logits(
     checkpoint = family.roles["large_base"]
     model = load_model(family, checkpoint, LoadOptions(torch.float32, by_library=True))
     assert isinstance(model, TransformersModel)
-    plain = stepwise(model)
-    model.reset()
-    with_graphs(model, monkeypatch)
-    for found, expected in zip(stepwise(model), plain, strict=True):
+    plain, recorder = stepwise(model), CpuRecorder()
+    recorded = with_graphs(model, monkeypatch, recorder)
+    for found, expected in zip(stepwise(recorded), plain, strict=True):
         torch.testing.assert_close(found, expected, atol=3e-5, rtol=1e-5)
-    assert model.graphs and bool(model.graphs._graphs) == (kind not in UNRECORDED)
+    assert recorder.replays > STEPS
 
 
 @every_kind

@@ -75,19 +75,21 @@ def by_peft(folders: Mapping[str, Path]) -> Mapping[str, Any]:
     return {**tuned, "small_base": small_base()}
 
 
+def grouped(base: TransformersModel, folders: Mapping[str, Path]) -> AdapterGroup:
+    return AdapterGroup(base, {name: read_adapter(path, base.model) for name, path in folders.items()})
+
+
 @pytest.fixture
 def plain_group(folders: Mapping[str, Path]) -> AdapterGroup:
-    base = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
-    return AdapterGroup(base, {name: read_adapter(path, base.model) for name, path in folders.items()})
+    return grouped(TransformersModel("small_base", small_base(), CONTEXT, VOCAB), folders)
 
 
 @pytest.fixture(params=["plain", "recorded"])
 def group(
-    plain_group: AdapterGroup, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    folders: Mapping[str, Path], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AdapterGroup:
-    if request.param == "recorded":
-        with_graphs(plain_group.base, monkeypatch)
-    return plain_group
+    base = TransformersModel("small_base", small_base(), CONTEXT, VOCAB)
+    return grouped(with_graphs(base, monkeypatch) if request.param == "recorded" else base, folders)
 
 
 def models_of(group: AdapterGroup) -> dict[str, LanguageModel]:
