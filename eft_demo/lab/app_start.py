@@ -79,6 +79,7 @@ def serving(family: str, **variables: str) -> Iterator[RunningApp]:
     finally:
         process.terminate()
         process.wait(END_S)
+        process.stdout.close()
 
 
 def _free_port() -> int:

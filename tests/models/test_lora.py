@@ -106,8 +106,10 @@ def exact(model: Any, tokens: list[int]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["small_base", *KINDS])
-def test_each_member_equals_pefts_forward(group: AdapterGroup, by_peft: Mapping[str, Any], name: str) -> None:
-    model, tokens = models_of(group)[name], [5, 6, 7, 8, 9]
+def test_each_member_equals_pefts_forward(
+    plain_group: AdapterGroup, by_peft: Mapping[str, Any], name: str
+) -> None:
+    model, tokens = models_of(plain_group)[name], [5, 6, 7, 8, 9]
     expected = exact(by_peft[name], tokens)
     logits = model.forward([model.join()], torch.tensor([tokens]), keep=5)[0]
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-5)
@@ -193,7 +195,7 @@ def test_a_forward_that_fails_changes_nothing(plain_group: AdapterGroup) -> None
 
 
 def test_the_engine_gives_the_texts_of_merged_models(
-    group: AdapterGroup, folders: Mapping[str, Path]
+    plain_group: AdapterGroup, folders: Mapping[str, Path]
 ) -> None:
     large = make_model(TINY_LARGE, VOCAB, CONTEXT, 8)
     merged = {
@@ -205,7 +207,7 @@ def test_the_engine_gives_the_texts_of_merged_models(
         for name, model in {"small_base": small_base(), **merged}.items()
     }
     texts = []
-    for small in (models_of(group), plain):
+    for small in (models_of(plain_group), plain):
         models = {"large_base": TransformersModel("large_base", large, CONTEXT, VOCAB), **small}
         texts.append(written(models))
     assert texts[0] == texts[1]
@@ -244,14 +246,14 @@ def written(models: Mapping[str, LanguageModel], groups: Sequence[AdapterGroup] 
     return [[e.record.id for e in events if e.column == column] for column in range(len(columns))]
 
 
-def test_the_weights_are_in_memory_once(group: AdapterGroup) -> None:
+def test_the_weights_are_in_memory_once(plain_group: AdapterGroup) -> None:
     own = sum(p.numel() for p in small_base().parameters())
-    assert sum(p.numel() for p in group.base.model.parameters()) == own
-    models = group.models()
+    assert sum(p.numel() for p in plain_group.base.model.parameters()) == own
+    models = plain_group.models()
     assert len(models) == 3
-    assert all(model.group.base is group.base for model in models.values())
-    assert all(model.cache is group.base.cache for model in models.values())
-    low = sum(part.down.numel() + part.up.numel() for part in group.adapters["assistant"].values())
+    assert all(model.group.base is plain_group.base for model in models.values())
+    assert all(model.cache is plain_group.base.cache for model in models.values())
+    low = sum(part.down.numel() + part.up.numel() for part in plain_group.adapters["assistant"].values())
     assert low < own / 10
 
 
