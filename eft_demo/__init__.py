@@ -4,8 +4,9 @@ Emulated fine-tuning (Mitchell et al., 2023, arXiv 2310.12962) samples each toke
 
     log p~(y) = log p_large_base(y) + alpha * [ log p_small_tuned(y) - log p_small_base(y) ] - log Z
 
-Importing this package runs nothing; `EmulatedFineTuning`, the API for your own code, is imported on first
-use. The rooms, each importing only from those before it:
+Importing this package runs nothing. `load`, which opens a family for your own code, and `EmulatedFineTuning`,
+a logits processor for transformers, are imported on first use. The rooms, each importing only from those
+before it:
 
     errors, settings    errors shown to users; every limit and switch
     host/               the process and its machine: memory limits, environment, terminal
@@ -20,22 +21,27 @@ use. The rooms, each importing only from those before it:
     lessons/            lessons: files that lead through the page
     lab/                benchmarks and evaluations
     ui/                 the page and its server
-    cli                 the command line
+    api, cli            the same from Python and from the command line
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from eft_demo.api import load as load
     from eft_demo.models.logits_processor import EmulatedFineTuning as EmulatedFineTuning
 
-__all__ = ["EmulatedFineTuning", "__version__"]
+__all__ = ["EmulatedFineTuning", "__version__", "load"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Import the public API on first use, because it imports transformers."""
+    """Import the public API on first use, because it imports torch."""
     if name == "EmulatedFineTuning":
         from eft_demo.models.logits_processor import EmulatedFineTuning  # noqa: PLC0415
 
         return EmulatedFineTuning
+    if name == "load":
+        from eft_demo.api import load  # noqa: PLC0415
+
+        return load
     raise AttributeError(f"module 'eft_demo' has no attribute {name!r}")

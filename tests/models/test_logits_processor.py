@@ -454,10 +454,10 @@ def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
         from eft_demo import EmulatedFinetuning  # noqa: F401, PLC0415
 
 
-def test_the_example_in_the_readme_runs(
+def test_the_example_in_the_guide_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    section = GUIDE.partition("## In your own code")[2]
+    (example,) = (code for code in GUIDE.split("```")[1::2] if "import EmulatedFineTuning" in code)
     monkeypatch.chdir(ROOT)
-    exec(section.split("```python\n")[1].split("```")[0], {})  # noqa: S102
+    exec(example.removeprefix("python\n"), {})  # noqa: S102
     assert "Lima" in capsys.readouterr().out

@@ -21,7 +21,7 @@ ORDER = [
     ["engine"],
     ["atlas", "lessons"],
     ["lab", "ui"],
-    ["cli"],
+    ["api", "cli"],
     ["__main__"],
 ]
 FENCES = {
@@ -124,7 +124,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys, eft_demo; sys.exit(any(n[:9] == 'eft_demo.' or n == 'torch' for n in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     offered = set(imported(PACKAGE / "__init__.py")) - {"typing.TYPE_CHECKING"}
-    assert offered == {"eft_demo.models.logits_processor.EmulatedFineTuning"}
+    assert offered == {"eft_demo.api.load", "eft_demo.models.logits_processor.EmulatedFineTuning"}
     assert {"errors", "settings", "method", "runs"} <= {room_of(path) for path in FILES}
 
 

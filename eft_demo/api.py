@@ -1,0 +1,159 @@
+"""EFT in Python: load a family, write texts, and look at every token with its attribution.
+
+    with eft_demo.load("atlas") as eft:
+        run = eft.run("What is the capital of Peru?", alpha=1.0)
+        for token in run:
+            print(token.column, token.text, token.record.bars)
+        run.texts["Up-scaled"]
+
+Knows services and saved pages; every check of a run is that of the page and the command line.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from eft_demo.engine.collect import WAIT_S, make_trace
+from eft_demo.engine.run import Run
+from eft_demo.engine.service import Service
+from eft_demo.errors import EFTError
+from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.runs.events import TokenEvent, add_event, empty_traces
+from eft_demo.runs.spec import RunSpec, parse_column
+from eft_demo.runs.trace import RunTrace, TokenRecord
+from eft_demo.settings import CONTROLS, Settings, control_range, show_value
+from eft_demo.ui.saved_page import to_html
+
+HEIGHT_PX = 640  # of a run in a notebook
+
+
+def load(family: str = "atlas", settings: Settings | None = None) -> EFT:
+    """Load a family of the catalogue, or a family file, and start its engine.
+
+    `settings` defaults to the environment variables, as for the app. Raises EFTError.
+    """
+    return EFT(Service.load(settings or Settings.from_env(), family))
+
+
+class EFT:
+    """A loaded family. Close it, or use it in a `with` block, to stop its engine."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The models that recipes may name."""
+        return tuple(self._service.family.roles)
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """What `small_tuned` may stand for; the first is the default."""
+        return tuple(behaviour.role for behaviour in self._service.family.behaviours)
+
+    def run(self, prompt: str, *, columns: Sequence[str] = (), **fields: Any) -> Writing:
+        """Start writing; the texts grow while they are read.
+
+        `columns` are recipes, as RECIPE or NAME:RECIPE; none stands for the page's first three. `fields` are
+        the controls (alpha, beta, alpha_pirate, ...), those of sampling (temperature, seed, ...) and the
+        other fields of `RunSpec`. Raises TypeError for others, and EFTError for values that are not allowed.
+        """
+        controls = dict(fields.pop("controls", {}))
+        controls |= {name: fields.pop(name) for name in list(fields) if control_range(name)}
+        sampling = {name: fields.pop(name) for name in list(fields) if name in SAMPLING}
+        if unknown := fields.keys() - RunSpec.model_fields.keys():
+            known = ", ".join([*CONTROLS, *SAMPLING, *RunSpec.model_fields])
+            raise TypeError(f"A run has no {show_value(min(unknown))[1:-1]}. It has {known}.")
+        if sampling:
+            fields["sampling"] = sampling
+        spec = RunSpec(prompt=prompt, columns=tuple(map(parse_column, columns)), controls=controls, **fields)
+        return Writing(self._service, self._service.start_run(spec))
+
+    def close(self) -> None:
+        """End all runs and stop the engine."""
+        self._service.stop()
+
+    def __enter__(self) -> EFT:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of one column. `text` may be empty: for part of a character, or for the stop token."""
+
+    column: str
+    text: str
+    record: TokenRecord  # its log-prob, bars, candidates and what else the page shows
+
+
+class Writing:
+    """A run. What it is asked for as a whole waits until all columns have ended."""
+
+    def __init__(self, service: Service, run: Run) -> None:
+        self._service, self._run = service, run
+        self._columns = empty_traces(run.request.spec.columns)
+        self._tokens: list[Token] = []
+
+    def __iter__(self) -> Iterator[Token]:
+        """The tokens of all columns as they are written; from the first one, however often.
+
+        Raises EFTError after the last one if a column ended with an error.
+        """
+        place = 0
+        while place < len(self._tokens) or self._read():
+            while place < len(self._tokens):
+                yield self._tokens[place]
+                place += 1
+        for column in self._columns:
+            if column.error:
+                raise EFTError(f"{column.name}: {column.error}")
+
+    @property
+    def trace(self) -> RunTrace:
+        """The run as data, which `to_json` saves and the page opens."""
+        while self._read():
+            pass
+        return make_trace(self._service, self._run.request.spec, self._columns)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text of each column by its name. Of two columns of one name, it has the later."""
+        return {column.name: column.text for column in self.trace.columns}
+
+    def steer(self, **controls: float) -> None:
+        """Move sliders (alpha, beta, ...) for the tokens yet to come. Raises InputError."""
+        self._run.set_controls(controls)
+
+    def cancel(self) -> None:
+        """Stop writing; what has been written stays."""
+        self._run.cancel()
+
+    def to_html(self) -> str:
+        """The run as one HTML page that needs no network: texts, colours and a card for every token."""
+        negative = self._service.settings.allow_negative_alpha
+        return to_html(self.trace, negative, self._service.family.captions)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the run: the saved page in a frame of its own, which cannot reach the rest."""
+        page = html.escape(self.to_html(), quote=True)
+        style = f"width:100%;height:{HEIGHT_PX}px;border:0"
+        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{page}"></iframe>'
+
+    def _read(self) -> bool:
+        """Take in what has been written since; False if all columns had ended before."""
+        if all(column.finish_reason for column in self._columns):
+            return False
+        for event in self._run.events(WAIT_S):
+            add_event(self._columns, event)
+            if isinstance(event, TokenEvent):
+                self._tokens.append(Token(self._columns[event.column].name, event.text, event.record))
+        return True
