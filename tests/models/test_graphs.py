@@ -38,7 +38,7 @@ def test_a_random_day_gives_the_logits_of_plain_steps(monkeypatch: pytest.Monkey
     plain, recorded = fresh(), with_graphs(fresh(), monkeypatch, recorder)
     rows: list[tuple[Slot, Slot]] = []
     dice = random.Random(5)
-    for _ in range(120):
+    for _ in range(40):
         what = dice.random()
         if (what < 0.3 and len(rows) < 7) or not rows:
             rows.append((plain.join(), recorded.join()))
@@ -61,7 +61,7 @@ def test_a_random_day_gives_the_logits_of_plain_steps(monkeypatch: pytest.Monkey
         found = recorded.forward([other for _, other in chosen], text)
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
         assert all(one.length == other.length for one, other in chosen)
-    assert recorder.replays > 60 and not recorder.unread
+    assert recorder.replays > 15 and not recorder.unread
     assert recorded.cache.growths, "the storage never moved"
 
 
