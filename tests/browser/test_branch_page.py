@@ -204,6 +204,35 @@ def test_every_column_scores_one_text_and_the_scores_are_compared(site: Site) ->
     assert runs(site) == count + 1
 
 
+def test_a_new_run_says_that_its_columns_write_their_own_texts_again(site: Site) -> None:
+    page = opened(site)
+    finish(page, "chant", length=6)
+    assert page.locator("[data-part=notice]").is_hidden()
+    focus(page, "[data-part=mode-free]")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.querySelector('.pane .text').textContent === 'hhhhhh'")
+    wait_end(page)
+    finish(page, "gold")
+    assert page.locator("[data-part=mode-free]").is_checked()
+    assert "its own text again" in page.locator("[data-part=notice-text]").inner_text()
+    finish(page, "chant", length=6)
+    assert page.locator("[data-part=notice]").is_hidden()
+
+
+def test_after_a_branch_its_first_token_is_in_view_and_named_anew(site: Site) -> None:
+    page = site.open(1280, 720)
+    finish(page, "many words of a text " * 12, length=256)
+    branch_at(page, 4)
+    wait_nodes(page, 2)
+    token = page.locator(".pane.up .t").nth(4)
+    count = page.locator(".pane.up .t").count()
+    assert count > 200 and token.get_attribute("aria-label").startswith(f"Token 5 of {count},")
+    assert token.evaluate("""token => {
+      const at = token.getBoundingClientRect(), box = token.closest('.text').getBoundingClientRect();
+      return token === document.activeElement && at.top >= box.top && at.bottom <= box.bottom;
+    }""")
+
+
 def test_moved_sliders_recolour_the_text_and_one_key_continues_from_there(site: Site) -> None:
     page = opened(site)
     finish(page, "chant", length=6)

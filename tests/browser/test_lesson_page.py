@@ -72,6 +72,20 @@ def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: in
     assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
 
 
+def test_presented_the_focus_follows_the_token_that_a_step_selects(site: Site) -> None:
+    page = site.open(1280, 720, query="/#lesson=ten-steps")
+    shows_its_run(page, 1)
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.locator("[data-part=present-open]").press("Enter")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    for number in (2, 3):
+        page.keyboard.press("PageDown")
+        wait_step(page, number)
+        shows_its_run(page, number)
+        assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+
+
 def test_slider_texts_and_plot_stay_in_sight_and_links_set_the_state(site: Site) -> None:
     page = site.open(1280, 720, query="/#lesson=ten-steps&step=6")
     shows_its_run(page, 6)

@@ -153,6 +153,21 @@ def level_alpha(one: Candidate, other: Candidate) -> float:
     return lead / (pushes[1] - pushes[0])
 
 
+def test_the_note_of_a_plot_and_the_offer_of_its_table_are_side_by_side(page: Any) -> None:
+    page.click("[data-part=tab-strip]")
+    page.wait_for_selector("[data-part=strip-note].hint:visible")
+    page.wait_for_selector(".plot-table summary:visible")
+    # The words, not their box, which also holds what lies over it.
+    note = page.eval_on_selector(
+        "[data-part=strip-note]",
+        "note => { const range = document.createRange(); range.selectNodeContents(note); "
+        "const { right, bottom } = range.getBoundingClientRect(); return { right, bottom }; }",
+    )
+    offer, box = (page.locator(place).bounding_box() for place in (".plot-table summary", ".attribution"))
+    page.click("[data-part=tab-bars]")
+    assert note["right"] <= offer["x"] and offer["x"] + offer["width"] <= box["x"] + box["width"]
+
+
 @pytest.mark.parametrize("width", [1120, 1265])  # 1265: a window of 1280 with a scroll bar
 def test_after_a_run_the_header_is_one_row_whatever_its_chips_say(page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 720})

@@ -190,8 +190,45 @@ def test_drafts_are_marked_by_more_than_colour(stage: Stage) -> None:
     assert "draft accepted" in legend and "draft rejected" in legend
     assert page.locator(".foot .drafts").all_inner_texts() == [
         "",
-        "72 % of drafts accepted · 1.8× as fast as without drafts",
+        "72 % of drafts accepted · speedup 1.8×",
     ]
+
+
+# Of the words below the texts, those that are cut.
+CUT = """() => [...document.querySelectorAll('.foot > *')].filter(node => {
+    const at = node.getBoundingClientRect(), foot = node.parentNode.getBoundingClientRect();
+    const outside = at.left < foot.left - 1 || at.right > foot.right + 1 || at.bottom > foot.bottom + 1;
+    const cut = outside || node.scrollWidth > node.clientWidth + 1;
+    return node.textContent && (cut || !node.checkVisibility());
+}).map(node => node.textContent)"""
+PLOT_IN_SIGHT = "document.querySelector('.attribution').getBoundingClientRect().bottom < innerHeight + 4"
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_what_is_below_the_texts_wraps_in_sight_of_the_plot(stage: Stage, count: int) -> None:
+    columns = [("Base", BASE), ("Up-scaled", UPSCALED), ("Tuned", TUNED), ("Amplified", AMPLIFIED)][:count]
+    script = Script(columns, WORDS)
+    for p, (_, recipe) in enumerate(columns):
+        words = [record(recipe), replace(record(recipe, 2, 1), draft=Draft(2, 0.93))]
+        script.write(p, words, acceptance_rate=0.72, speedup=1.83)
+    stage.script = script
+    page = stage.site.open(1280, 720)
+    stage.again(page)
+    if count == 3:  # four recipes have a line of their own, so the plot ends below a low window
+        page.wait_for_function(PLOT_IN_SIGHT)
+    assert page.locator(".foot .drafts:visible").count() == count
+    assert page.evaluate(CUT) == []
+
+
+def test_a_card_that_is_emptied_has_no_room_of_its_old_texts(stage: Stage) -> None:
+    page = stage.play(story({"Base": BASE, "Up-scaled": UPSCALED}))
+    page.wait_for_selector("[data-part=card-verdict]:visible")
+    stage.script = Script([("Base", BASE)], WORDS)
+    stage.script.write(0, [])
+    stage.again(page)  # without a token, none is selected
+    page.wait_for_selector("[data-part=card-verdict]", state="hidden")
+    note, table = (page.locator(f"[data-part={part}]").bounding_box() for part in ("card-note", "card-table"))
+    assert table["y"] - note["y"] - note["height"] < 30
 
 
 def test_without_drafts_the_legend_does_not_mention_them(stage: Stage) -> None:

@@ -50,6 +50,24 @@ def test_on_a_phone_enter_adds_a_line_and_the_button_runs(site: Site) -> None:
     assert page.locator("[data-part=peek]").is_hidden(), "the small card would hide the other one"
 
 
+def test_a_closed_sheet_stays_closed_until_a_token_is_touched(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    run(page, "chant", 6)
+    wait_end(page)
+    page.locator(".pane.up .t").nth(1).tap()
+    page.wait_for_selector("[data-part=side]:visible")
+    page.tap("[data-part=card-close]")
+    page.focus("#eft-alpha")
+    page.keyboard.press("Home")
+    page.wait_for_selector("[data-part=write-on]:visible")
+    page.tap("[data-part=write-on]")
+    page.wait_for_function("document.querySelectorAll('.node').length === 2")
+    wait_end(page)
+    assert page.locator("[data-part=side]").is_hidden()
+    page.locator(".t:visible").first.tap()
+    page.wait_for_selector("[data-part=side]:visible")
+
+
 def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)

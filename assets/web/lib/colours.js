@@ -2,7 +2,7 @@
 
 /** @import { Colour, Column, Token } from "../types.js" */
 
-import { nat } from "./counterfactual.js";
+import { coefficientsAt, nat } from "./counterfactual.js";
 import { decimal, signed } from "./formats.js";
 import { FAINT_NATS, finalOf, shiftOf, STRONG_NATS } from "./tokens.js";
 
@@ -43,9 +43,13 @@ export const COLOURS = {
   none: { title: "nothing", classes: () => [], number: () => "", legend: [] },
 };
 
+// Whether a term has a weight here: without one, the column is its anchor alone. The engine's weights are float32.
+/** @type {(column: Column, token: Token) => boolean} */
+const isActive = (column, token) => coefficientsAt(column, token.v).some((weight) => Math.fround(weight));
+
 /** @type {(column: Column, token: Token) => string[]} */
 function flipClasses(column, token) {
-  return column.terms.length && token.b !== token.i ? ["flip"] : [];
+  return token.b !== token.i && isActive(column, token) ? ["flip"] : [];
 }
 
 /** @type {(column: Column, token: Token) => string[]} */

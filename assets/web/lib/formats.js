@@ -18,7 +18,7 @@ export function draftsText(column, rate, speedup) {
   const drafted = column.tokens.filter((token) => token.d).length;
   const kept = rate ?? column.tokens.filter((token) => token.d && token.d[0] === token.i).length / (drafted || 1);
   const texts = drafted || rate !== undefined ? [Math.round(100 * kept) + " % of drafts accepted"] : [];
-  if (speedup) texts.push(speedup.toFixed(1) + "× as fast as without drafts");
+  if (speedup) texts.push("speedup " + speedup.toFixed(1) + "×");
   return texts.join(" · ");
 }
 

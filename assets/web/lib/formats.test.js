@@ -59,7 +59,7 @@ test("the line below a column gives drafts, speed and ending", () => {
   assert.equal(speedText({ tokens: tokens.slice(0, 2) }), "first 0 ms");
   assert.equal(draftsText({ tokens }), "67 % of drafts accepted");
   assert.equal(draftsText({ tokens: [] }), "");
-  assert.equal(draftsText({ tokens }, 0.5, 1.84), "50 % of drafts accepted · 1.8× as fast as without drafts");
+  assert.equal(draftsText({ tokens }, 0.5, 1.84), "50 % of drafts accepted · speedup 1.8×");
   assert.equal(ending({ ended: { why: "stop" } }), "finished");
   assert.equal(ending({ ended: null }), "");
 });

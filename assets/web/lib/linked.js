@@ -20,6 +20,10 @@ const everyPlace = ({ columns }) => columns.map((_, p) => p);
 /** @type {(run: Run, places: number[], from: number) => boolean} */
 const movedAfter = (run, places, from) => places.some((p) => run.columns[p].tokens.some((_, i) => i > from && turnsAt(run.columns[p], i, run.factors).length > 0));
 
+// Whether a slider was moved while a run was written: a link has its last value only.
+/** @type {(run: Run) => boolean} */
+export const movedWhileWritten = (run) => movedAfter(run, everyPlace(run), 0);
+
 /** @type {(node: TreeNode, parent: TreeNode) => string} */
 function whyNot({ run, column, position, all }, parent) {
   if ([...parent.same.values()].some(({ id }) => id === run.of)) return "it continues a shared text";
@@ -36,7 +40,7 @@ function branchOf({ run, column, position, token, all }) {
 /** @type {(path: TreeNode[]) => { branches: LinkedBranch[], controls: Controls, lost: string }} */
 export function linkedPath([root, ...rest]) {
   if (!rest.length) return { branches: [], controls: {}, lost: "" };
-  const early = movedAfter(root.run, everyPlace(root.run), 0) ? "a slider was moved while its run was written" : "";
+  const early = movedWhileWritten(root.run) ? "a slider was moved while its run was written" : "";
   const lost = early || (rest.length > MAX_BRANCHES ? "a link holds at most " + MAX_BRANCHES + " branches" : rest.map((node, k) => whyNot(node, k ? rest[k - 1] : root)).find(Boolean)) || "";
   return { branches: lost ? [] : rest.map(branchOf), controls: { ...root.run.asked?.controls, ...slidersAtEnd(root.run, everyPlace(root.run)) }, lost };
 }

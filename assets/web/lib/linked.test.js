@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { branchText, linkedPath } from "./linked.js";
+import { branchText, linkedPath, movedWhileWritten } from "./linked.js";
 
 const token = (n, alpha) => ({ i: n, n, v: { alpha } });
 const column = (alphas, seed = 0) => {
@@ -24,6 +24,11 @@ test("each branch has its place from 1, its token, seed and sliders; the run has
     { column: 1, place: 1, token: null, seed: 0, all: true, controls: { alpha: 3 } },
   ] });
   assert.equal(branchText(linkedPath([root, branch]).branches[0]), '[2,3,42,7,0,{"alpha":2}]');
+});
+
+test("a run is known to have had a slider moved while it was written", () => {
+  assert.equal(movedWhileWritten(root.run), false);
+  assert.equal(movedWhileWritten(run("r", [column([1, 1]), column([1, 1, 2])])), true);
 });
 
 test("what a link cannot carry is said", () => {

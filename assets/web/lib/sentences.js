@@ -131,31 +131,36 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
-// The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only; of a
-// single control, the candidate that takes the lead before is named too.
+// The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only; the
+// candidate that takes the lead before, or where these two never swap, is named too.
 /** @type {(column: Column, token: Token, rows: [Row, Row], labels: Labels, factor: number) => { text: string, bold: Record<string, string> }} */
 function flipText(column, token, [chosen, rival], labels, factor) {
   const controls = controlsOf(column);
   if (!controls.length) return { text: "", bold: {} };
   /** @type {Record<string, string>} */
   const bold = {};
-  let pair = null; // the last value that is stated
+  /** @type {(number | null)[]} */
+  const pairs = controls.map(() => null); // the values that are stated
   const [ahead, other] = nat(chosen[1]) >= nat(rival[1]) ? ["{c}", "{r}"] : ["{r}", "{c}"];
   const places = controls.flatMap((control, k) => {
     const found = levelOf(column, token, control, rival[0], factor);
     const lowest = control === "beta" ? 0 : column.rules.lowest; // where its slider begins
     if (!found || !(found.slider >= lowest && found.slider <= (controls.length > 1 ? column.rules.highest : FAR_VALUE))) return [];
     bold[k] = placeText(control, found.slider);
-    pair = found.slider;
+    pairs[k] = found.slider;
     const beyond = found.slider > column.rules.highest ? ", beyond the slider's range" : "";
     return [(token.v[control] <= found.effective ? "only from" : "below") + " {" + k + "}" + beyond];
   });
-  const first = controls.length === 1 ? overtakerOf(column, token, controls[0], rival[0], pair, factor) : null;
-  if (first) Object.assign(bold, { o: labels.get(first.id), p: placeText(controls[0], first.slider) });
-  const already = first ? "{o} " + (places.length ? "already " : "") + (first.isAbove ? "from" : "below") + " {p}." : "";
-  if (places.length) return { text: " The column would prefer " + other + " to " + ahead + " " + places.join(", or ") + (first ? ", but " + already : "."), bold };
+  const firsts = controls.flatMap((control, k) => {
+    const first = overtakerOf(column, token, control, rival[0], pairs[k], factor);
+    if (!first) return [];
+    Object.assign(bold, { ["o" + k]: labels.get(first.id), ["p" + k]: placeText(control, first.slider) });
+    return ["{o" + k + "} " + (pairs[k] !== null ? "already " : "") + (first.isAbove ? "from" : "below") + " {p" + k + "}"];
+  });
+  const already = firsts.join(", or ");
+  if (places.length) return { text: " The column would prefer " + other + " to " + ahead + " " + places.join(", or ") + (already ? ", but " + already : "") + ".", bold };
   const never = " No " + (controls.length === 1 ? symbolOf(controls[0]) : "single slider") + " would put " + other + " ahead of " + ahead;
-  return { text: never + (first ? ", but the column would prefer " + already : "."), bold };
+  return { text: never + (already ? ", but the column would prefer " + already : "") + ".", bold };
 }
 
 /** @type {(control: string, value: number) => string} */
@@ -176,7 +181,7 @@ function overtakerOf(column, token, control, rival, pair, factor) {
 
 // Only the template is parsed, never the inserted text.
 /** @type {(template: string, bold: Record<string, string>) => string[]} */
-const filled = (template, bold) => template.split(/\{(\w)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
+const filled = (template, bold) => template.split(/\{(\w+)\}/).map((piece, i) => (i % 2 ? bold[piece] : piece));
 
 // What happened to a draft. Draft and target share their noise, so between o / (2 - o) and o of all drafts are accepted
 // where the two distributions overlap by o.

@@ -66,6 +66,18 @@ test("a value of alpha, or its absence, is stated of two tokens: a third may com
   assert.match(explain(blend, twice, labels).join(""), / No single slider would put one ahead of two\.$/);
 });
 
+test("with several sliders it is said too which third token takes the lead, and from where", () => {
+  const blend = column({ roles: ["large_base", "small_tuned", "small_base", "other_tuned"], terms: [[1, "alpha", 1, 2], [1, "beta", 3, 2]] });
+  const labels = new Map([[1, "one"], [2, "two"], [3, "three"], [4, "four"]]);
+  const rows = { two: [2, -0.01, -0.5, -1, -4, -1], one: [1, -8, -2.5, -3, -3, -3], three: [3, -4.5, -6, -5, -6, 0], four: [4, -4.5, -6, 0, -6, -5] };
+  const said = (...names) => explain(blend, { ...token, b: 2, v: { alpha: 1, beta: 1 }, c: names.map((name) => rows[name]) }, labels, 1).join("").replaceAll("\u00a0", " ");
+  assert.match(said("two", "one"), / No single slider would put one ahead of two\.$/);
+  assert.match(said("two", "three", "one"), / No single slider would put one ahead of two, but the column would prefer three from β = 2\.50\.$/);
+  assert.match(said("two", "three", "four", "one"), / but the column would prefer four from α = 2\.50, or three from β = 2\.50\.$/);
+  rows.one = [1, -1.3, -2.5, 0, -3, 0.75]; // the rival itself is ahead from a β beyond the one of `three`
+  assert.match(said("two", "three", "one"), / The column would prefer one to two only from β = 2\.67, but three already from β = 2\.50\.$/);
+});
+
 test("under a schedule, alpha is stated as the slider's position", () => {
   const labels = new Map([[1, "one"], [2, "two"]]), said = (factors) => explain(column(), { ...token, n: 1 }, labels, null, factors).join("");
   assert.match(said([1]), /below α\u00a0=\u00a00\.67\.$/);

@@ -89,12 +89,12 @@ export async function nextSample() {
   ask({ kind: "branch", run: origin.id, serial: config.serial, ...request }, about);
 }
 
-// Selects the first new token of a branch again.
+// Selects the first new token of a branch again. Nobody touched that token, so a card that was closed stays closed.
 export function comeBack(token) {
   if (!back || token.p !== back.p || token.n !== back.i) return;
   const { p, i, focus } = back;
   comeBackTo(null);
-  select(p, i, focus);
+  select(p, i, focus, false);
 }
 
 function forgetStream() { // its text so far stays

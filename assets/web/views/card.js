@@ -20,6 +20,8 @@ const LINE_PX = 22; // the sentence with most letters may have a line less than 
 const LINE_CHARS = 40; // characters that the last line of a sentence may leave unused
 
 export function emptyCard() {
+  for (const name of KEPT_BOXES) part(name).style.minHeight = ""; // the heights of the run before
+  delete part("card").dataset.room;
   part("card-title").textContent = "One token, every model";
   part("card-note").replaceChildren(...howTo);
   part("card-table").replaceChildren(primerOf(run ? run.columns : []));

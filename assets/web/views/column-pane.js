@@ -31,7 +31,7 @@ export function makePane(column, p, ...tools) {
   sentence.hidden = true;
   sentence.setAttribute("role", "alert");
   const foot = el("div", "foot");
-  foot.append(el("span"), el("small", "drafts"), el("b"));
+  foot.append(el("span"), el("b"), el("small", "drafts"));
   pane.append(top, el("p", "what", column.about), ...(column.turns?.length ? [makeTurns(column)] : []), text, sentence, foot);
   return pane;
 }
@@ -154,7 +154,8 @@ export function endText(column, line) {
   }
   if (line.tps) view.speed.textContent = endedSpeed(line);
   else if (!column.tokens.length) view.speed.textContent = "no tokens";
-  view.drafts.title = view.drafts.textContent = draftsText(column, line.acc, line.speedup);
+  view.drafts.textContent = draftsText(column, line.acc, line.speedup);
+  view.drafts.title = line.speedup ? line.speedup.toFixed(1) + "× as fast as without drafts" : "";
   const count = column.tokens.length;
   view.ending.textContent = ending(column) + (count ? " · " + count + (count === 1 ? " token" : " tokens") : "");
   if (line.error) {

@@ -69,6 +69,7 @@ export function select(p, i, focus, picked = focus) {
   const column = run && run.columns[p];
   if (!column || !column.spans[i]) return;
   const old = selected && run.columns[selected.p].spans[selected.i];
+  focus ||= Boolean(old) && old === document.activeElement; // else it would stay on a token that is not selected
   if (old) old.removeAttribute("aria-pressed");
   pick(p, i);
   enterAt(column, i);
@@ -78,6 +79,13 @@ export function select(p, i, focus, picked = focus) {
   if (focus) span.focus({ preventScroll: true });
   keepInView(column.view.text, span);
   emit("selected", picked);
+}
+
+// After a run: how many tokens there are is known now, and the text may have scrolled away from the selected one.
+export function settleSelected() {
+  const column = run.columns[selected.p], span = column.spans[selected.i];
+  makeButton(span, spokenLabel(run.labels, column, shown(column, selected.i)), true);
+  keepInView(column.view.text, span);
 }
 
 function keepInView(box, span) {

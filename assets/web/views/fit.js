@@ -4,6 +4,14 @@
 
 import { element, part } from "../dom.js";
 
+const FOOT_PX = 26; // its height with one line
+
+// The feet of the columns: what wraps there would push the plot out of the window.
+function measureFeet() {
+  const heights = [...part("columns").querySelectorAll(".foot")].map((foot) => foot.getBoundingClientRect().height);
+  element.style.setProperty("--feet", Math.max(0, ...heights.map((height) => Math.round(height) - FOOT_PX)) + "px");
+}
+
 function measure() {
   if (!element.isConnected) return;
   const top = part("stage").getBoundingClientRect().top + window.scrollY;
@@ -16,6 +24,7 @@ export function listen() {
   const root = element.querySelector(".eft"), all = [...root.children], above = all.slice(0, all.indexOf(part("stage")));
   const watch = new ResizeObserver(measure);
   for (const box of above) watch.observe(box);
+  new ResizeObserver(measureFeet).observe(part("columns"));
   // The browser keeps the caret of a text field in sight, not the field below the sliders.
   root.addEventListener("focusin", ({ target }) => {
     if (/** @type {Element} */ (target).matches("textarea")) /** @type {Element} */ (target).scrollIntoView({ block: "nearest" });

@@ -12,7 +12,7 @@ import { addBars, startPlot } from "./bars.js";
 import { comeBack, nextSample, placeRun, showSame, writeLinked } from "./branching.js";
 import { drawCard, emptyCard } from "./card.js";
 import { endText } from "./column-pane.js";
-import { addToken, growColumn, select, selectNotable, settleColumns, startColumns } from "./columns.js";
+import { addToken, growColumn, select, selectNotable, settleColumns, settleSelected, startColumns } from "./columns.js";
 import { compareSoon, startCompare } from "./comparison.js";
 import { saveSoon } from "./memory.js";
 import { notice, say, showError } from "./messages.js";
@@ -33,6 +33,8 @@ function onTaken() {
   saveSoon();
 }
 
+const OWN_AGAIN = "Each column writes its own text again, because a shared text must be written before it is scored. Choose shared text when the run has ended.";
+
 function onRun(line) {
   const made = makeRun(line, config.rules, line.of && runOf(line.of));
   if (!line.of && wanted?.begun) want(null); // another run came before the branches of a link were written
@@ -40,6 +42,7 @@ function onRun(line) {
   made.formats = line.of ? runOf(line.of)?.formats : line.recorded ? (line.reshown?.length ? null : {}) : askedFormats;
   forgetSpoken();
   if (running) say("Running"); // not before: the server may refuse the settings
+  const wasShared = !line.of && !line.recorded && !wanted?.shared && currentNode() !== null && sameOf(currentNode()) !== null;
   lookAt(made);
   if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
   describeAsIf();
@@ -51,6 +54,7 @@ function onRun(line) {
   showColumnsSummary();
   placeRun();
   drawReplay();
+  if (wasShared) notice(OWN_AGAIN);
   if (line.of && line.notes) notice(line.notes); // the models here are not those that wrote what the branch begins with
   if (stopWanted) requestStop(run.id);
   else sendControls(); // moved before the run had an id
@@ -108,7 +112,7 @@ function onDone() {
   drawNow();
   compareSoon();
   if (run && run.n === nonce && (!selected || wanted?.branches)) selectAfterRun();
-  else if (run && selected) drawCard(); // the number of tokens is known now
+  else if (run && selected) settleSelected(), drawCard(); // which names the number of tokens too
   drawTree();
   drawModes();
   nextSample();

@@ -2,6 +2,7 @@
 // file.
 
 import { withView } from "../lib/address.js";
+import { movedWhileWritten } from "../lib/linked.js";
 import { lessonHash } from "../lib/lesson.js";
 import { answerOf, restoreRun, server } from "../api.js";
 import { copyText, el, element, part } from "../dom.js";
@@ -22,11 +23,13 @@ const SAVED_AS = {
   md: ["Text (Markdown)", "prompt, settings, texts, and the tokens that moved most"],
 };
 const LINK_NOTE = "Opening it fills in these settings. Nothing runs until someone presses Run.";
+const MOVED_NOTE = "A slider was moved while these texts were written, and the link has only its last value: it gives other texts. Save the trace to keep these.";
 
 // What becomes of the branch that is shown.
 function linkNote() {
   const { branches, lost } = branchesShown();
   if (lost) return LINK_NOTE + " It leads to the run, without the branch that is shown, because " + lost + "; save the trace to keep that.";
+  if (!branches.length && run && movedWhileWritten(run)) return LINK_NOTE + " " + MOVED_NOTE;
   return branches.length ? LINK_NOTE + " The branch that is shown is then written after the run." : LINK_NOTE;
 }
 

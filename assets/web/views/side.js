@@ -18,7 +18,7 @@ function showSide(picked) {
 // Scrolls a token that has the focus, or that the sheet would cover, into view.
 function keepAbove(picked) {
   const span = run.columns[selected.p].spans[selected.i];
-  if (picked && (isSheet() || span === document.activeElement)) span.scrollIntoView({ block: "nearest" });
+  if ((picked && isSheet()) || span === document.activeElement) span.scrollIntoView({ block: "nearest" });
 }
 
 export function closeSide() { // returns whether it was open
