@@ -112,7 +112,10 @@ function onDone() {
   drawNow();
   compareSoon();
   if (run && run.n === nonce && (!selected || wanted?.branches)) selectAfterRun();
-  else if (run && selected) settleSelected(), drawCard(); // which names the number of tokens too
+  else if (run && selected) {
+    settleSelected();
+    drawCard(); // it names the number of tokens too
+  }
   drawTree();
   drawModes();
   nextSample();
