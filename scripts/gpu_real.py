@@ -25,7 +25,7 @@ from eft_demo.lab.quantisation import weights_bytes
 from eft_demo.models.estimate import read_speed
 from eft_demo.models.hf import TransformersModel
 from eft_demo.models.memory import free_memory, free_unused
-from eft_demo.models.plan import Plan
+from eft_demo.models.plan import MARGIN_GPU_BYTES, MARGIN_SHARE, Plan
 from eft_demo.runs.trace import ColumnTrace
 from scripts.gpu_family import REAL, SMALL, write_family
 from scripts.gpu_runs import THREE, Found, Skipped, Steps, device, open_family, run_columns, wait
@@ -270,17 +270,20 @@ class Measured:
         found = {"weights_planned_gb": round(planned / 1e9, 3)}
         if not torch.cuda.is_available():
             return found | {"note": "not measured: there is no GPU"}
-        models = self.service.engine.models.values()
-        held = sum(weights_bytes(model) for model in models if isinstance(model, TransformersModel))
+        models = [m for m in self.service.engine.models.values() if isinstance(m, TransformersModel)]
+        held = sum(map(weights_bytes, models))
         used = self._free_before - torch.cuda.mem_get_info()[0]
-        full = plan.full_bytes[device()]
-        if with_all_rows:
-            self.memory_off = used / full - 1
+        # Each model has as many rows as the columns needed so far, where the plan has all of them for each.
+        caches = sum(store.nbytes for cache in {model.cache for model in models} for store in cache.store)
+        planned_here = int((planned + caches) * (1 + MARGIN_SHARE)) + MARGIN_GPU_BYTES
+        self.memory_off = used / planned_here - 1
+        full = plan.full_bytes if with_all_rows else plan.needed_bytes
         return found | {
             "weights_gb": round(held / 1e9, 3),
             "used_gb": round(used / 1e9, 3),
             "peak_of_tensors_gb": round(torch.cuda.max_memory_allocated() / 1e9, 3),
-            "planned_gb": round((full if with_all_rows else plan.needed_bytes[device()]) / 1e9, 3),
+            "planned_for_these_rows_gb": round(planned_here / 1e9, 3),
+            "planned_gb": round(full[device()] / 1e9, 3),
         }
 
     def goals(self) -> Found:

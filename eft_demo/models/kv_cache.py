@@ -79,6 +79,8 @@ class SlotCache:
                 self.store[layer] = grown = torch.cat([store, torch.zeros_like(store)])
                 self._by_token[layer], self._by_head[layer] = _by_token(grown), _by_head(grown)
                 self.growths += 1
+        if any(device.type == "cuda" for device in self.devices):
+            torch.cuda.empty_cache()  # the old storage, which torch would keep for tensors of its size
 
     def leave(self, slot: Slot) -> None:
         """Free the row. The last row of its section takes its place, and likewise in the sections after it.
