@@ -23,7 +23,7 @@ from eft_demo.errors import FamilyError, error_text
 from eft_demo.families.files import MAX_JSON_BYTES, check_start, read_text
 from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BROKEN
 from eft_demo.models.base import SlotModel
-from eft_demo.models.protocol import Slot
+from eft_demo.models.protocol import Slot, Starts
 
 if TYPE_CHECKING:
     from eft_demo.models.hf import TransformersModel
@@ -74,6 +74,8 @@ class AdapterGroup:
         self.members = frozenset({base.name, *adapters})
         self._growths = -1  # of the cache, when `_off` was made
         self._off: dict[str, Tensor] = {}  # (rows of the cache, 1, 1) bool, True where an adapter is off
+        # A forward that is recorded must do the same for any rows; others leave out adapters that are off.
+        self._acting = tuple(adapters) if isinstance(base, Starts) else ()
         base.model.register_forward_pre_hook(self._fit)
         for path in sorted({path for adapter in adapters.values() for path in adapter}):
             base.model.get_submodule(path).register_forward_hook(partial(self._add, path))
@@ -92,11 +94,14 @@ class AdapterGroup:
         place = torch.tensor(order).argsort()  # (rows,) where each row went
         rows = dict(zip(parts, place.split([len(rows) for rows, _ in parts.values()]), strict=True))
         self._fit()
-        for name in self.adapters.keys() & parts.keys():
+        on, usual = [name for name in self.adapters if name in parts], self._acting
+        self._acting = usual or tuple(on)
+        for name in on:
             self._off[name][[slot.index for slot in parts[name][0]]] = False
         try:
             logits = self.base.forward([slots[i] for i in order], tokens[order], keep)
         finally:
+            self._acting = usual
             self._turn_off()
         return {name: logits[index] for name, index in rows.items()}
 
@@ -114,11 +119,12 @@ class AdapterGroup:
             self._off = {name: torch.ones(shape, dtype=torch.bool, device=device) for name in self.adapters}
 
     def _add(self, path: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        for name, off in self._off.items():
+        for name in self._acting:
             if (part := self.adapters[name].get(path)) is not None:
                 added = F.linear(F.linear(args[0], part.down), part.up)  # (rows, block, out)
+                off = self._off[name][self.base.cache.rows]
                 # Filled rather than multiplied by 0, which would let a broken adapter's NaN through.
-                output.add_(added.masked_fill_(off[self.base.cache.rows].to(added.device), 0))
+                output.add_(added.masked_fill_(off.to(added.device), 0))
 
 
 def read_adapter(folder: Path, base: nn.Module, base_name: str = "") -> Adapter:
