@@ -362,7 +362,7 @@ def test_every_colouring_can_be_chosen(stage: Stage) -> None:
     )
     assert widths == ["0px", "2px", "3px", "4px"]  # the second cue grows with the colour
     page.select_option("[data-part=colour]", "flip")
-    assert marks(page) == [[], ["flip"], ["flip"], ["flip"]]
+    assert marks(page) == [[], [], ["flip"], ["flip"]]  # alpha is 0 at the second: its column is its anchor
     page.select_option("[data-part=colour]", "none")
     assert marks(page) == [[], [], [], []]
     page.select_option("[data-part=colour]", "tuning")
