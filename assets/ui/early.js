@@ -14,6 +14,15 @@
   // once: a proxy may insist on removing the slash.
   const came = performance.getEntriesByType("navigation")[0];
   if (!location.pathname.endsWith("/") && !came?.redirectCount) location.replace(location.pathname + "/" + location.search + location.hash);
+  // Gradio's loading indicator counts its seconds in every frame, and goes on when it has gone, for as long as the page is
+  // open. It keeps the function that it finds here; everyone else gets the browser's own once the page is there.
+  const frame = window.requestAnimationFrame;
+  let isThere = false;
+  window.requestAnimationFrame = (draw) => (isThere ? setTimeout(frame, 1000, draw) : frame(draw));
+  addEventListener("eft-there", () => {
+    isThere = true;
+    window.requestAnimationFrame = frame;
+  });
   // Another site's page cannot send this header without a preflight request, which the server never allows. So it proves
   // that a post is our own, even behind a proxy that hides the public address from the server.
   const send = window.fetch;

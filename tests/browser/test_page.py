@@ -67,6 +67,24 @@ def test_run_by_click_and_by_keys_streams_three_columns(site: Site) -> None:
         )
 
 
+def test_a_page_at_rest_draws_no_frames(site: Site) -> None:
+    page = site.browser.new_context().new_page()
+    page.add_init_script(
+        "window.frames_asked = 0; const real = requestAnimationFrame;"
+        "window.requestAnimationFrame = (draw) => { window.frames_asked += 1; return real(draw); };"
+    )
+    page.goto(site.url)
+    page.wait_for_selector(".pane", state="attached")
+    run(page, "Hi", length=4)
+    wait_end(page)
+    # Gradio's loading indicator would ask for a frame after every frame, for as long as the page is open.
+    in_a_second = (
+        "(before => new Promise(done => setTimeout(() => done(frames_asked - before), 1000)))(frames_asked)"
+    )
+    until(lambda: page.evaluate(in_a_second) <= 2)
+    assert page.evaluate("frames_asked") > 0
+
+
 def test_an_example_runs_at_a_click(site: Site) -> None:
     page = site.open()
     page.click("text=What is the capital of Peru?")
