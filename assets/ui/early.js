@@ -19,7 +19,7 @@
   const frame = window.requestAnimationFrame;
   let isThere = false;
   window.requestAnimationFrame = (draw) => (isThere ? setTimeout(frame, 1000, draw) : frame(draw));
-  addEventListener("eft-there", () => {
+  window.addEventListener("eft-there", () => {
     isThere = true;
     window.requestAnimationFrame = frame;
   });

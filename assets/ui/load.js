@@ -4,7 +4,7 @@
 
 const times = (window[Symbol.for("eft-mounts")] = (window[Symbol.for("eft-mounts")] || 0) + 1);
 const addressOf = (name) => new URL("eft/web/VERSION/" + times + "/" + name, document.baseURI).href;
-dispatchEvent(new Event("eft-there")); // early.js waits for it
+window.dispatchEvent(new Event("eft-there")); // early.js waits for it
 // Preload all at once; otherwise each would be requested only after the one that imports it.
 document.head.append(...NAMES.map((name) => Object.assign(document.createElement("link"), { rel: "modulepreload", href: addressOf(name) })));
 // Until the page is ready, Enter must not submit the form.
