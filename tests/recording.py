@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from eft_demo.models import graphs
+from eft_demo.models.graphs import Graphs
 from eft_demo.models.hf import GraphedModel, TransformersModel
+from eft_demo.models.norms import fuse_norms
 
 
 class CpuRecorder:
@@ -52,7 +54,7 @@ def with_graphs(
 ) -> GraphedModel:
     """The same model with recorded steps, from the first one of a shape on."""
     monkeypatch.setattr(graphs, "SEEN", 1)
-    recorder = recorder or CpuRecorder()
-    return GraphedModel(
-        model.name, model.model, model.context, model.vocab, model.cache.dtype, recorder=recorder
-    )
+    fuse_norms(model.model)  # as when it is loaded
+    recorded = GraphedModel(model.name, model.model, model.context, model.vocab, model.cache.dtype)
+    recorded.graphs = Graphs(recorded.cache, recorded._logits, recorder or CpuRecorder())
+    return recorded

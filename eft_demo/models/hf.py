@@ -5,6 +5,7 @@ Importing this module imports transformers, which takes seconds, so import it on
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from transformers.utils import logging as transformers_logging
 
 from eft_demo.families.checkpoint import read_config
 from eft_demo.models.base import SlotModel, step
-from eft_demo.models.graphs import CudaRecorder, Graphs, Recorder
+from eft_demo.models.graphs import CudaRecorder, Graphs
 from eft_demo.models.kv_cache import SlotCache
 from eft_demo.models.memory import CPU
-from eft_demo.models.norms import fuse_norms
 from eft_demo.models.protocol import Slot
 from eft_demo.models.quantise import INT8, NONE
 from eft_demo.models.shape import cache_shape
@@ -137,18 +137,10 @@ class TransformersModel(SlotModel):
 class GraphedModel(TransformersModel):
     """A model on one GPU, whose short forwards run as CUDA graphs, beside those of other models."""
 
-    def __init__(
-        self,
-        name: str,
-        model: PreTrainedModel,
-        context: int,
-        vocab: int,
-        dtype: torch.dtype | None = None,
-        recorder: Recorder | None = None,
-    ) -> None:
-        super().__init__(name, model, context, vocab, dtype)
-        fuse_norms(model)
-        self.graphs = Graphs(self.cache, self._logits, recorder or CudaRecorder(self.cache.devices[0]))
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The graphs of its short forwards."""
+        return Graphs(self.cache, self._logits, CudaRecorder(self.cache.devices[0]))
 
     def start(self, slots: Sequence[Slot], tokens: Tensor, keep: int = 1) -> Callable[[], Tensor]:
         """Begin what `forward` does; the result waits for its logits, and is called before the next start.
@@ -180,7 +172,7 @@ def read_pretrained(
     # that it would rather have another package.
     for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # It prepares each length of text for a tenth of a second, and every step has another one.
+    # With it, steps without a graph and long prompts took several times as long: every one has another length.
     torch.backends.cuda.enable_cudnn_sdp(False)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     config = _config(folder, dtype)

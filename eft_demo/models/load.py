@@ -19,6 +19,7 @@ from eft_demo.models.fused import FusedQwen2, group_equal_shapes
 from eft_demo.models.fused_weights import fusable_shape, is_fusable
 from eft_demo.models.lora import AdapterGroup, read_adapter
 from eft_demo.models.memory import CPU, free_unused, is_out_of_memory, out_of_memory
+from eft_demo.models.norms import fuse_norms
 from eft_demo.models.plan import Plan
 from eft_demo.models.protocol import LanguageModel, ModelGroup
 from eft_demo.models.quantise import NONE, check_shapes
@@ -147,8 +148,10 @@ def _load_by_library(family: Family, checkpoint: Checkpoint, options: LoadOption
     check_shapes(checkpoint.role, headers(checkpoint.path), options.quantisation, options.device == CPU)
     model = read_pretrained(checkpoint.path, options.dtype, options.quantisation, options.device)
     context = longest_row(read_config(checkpoint.path), family.context)
-    # A model that is spread over several GPUs waits between them, so it has no graphs.
-    kind = GraphedModel if options.device.startswith("cuda") else TransformersModel
+    kind = TransformersModel
+    if options.device.startswith("cuda"):  # one spread over several GPUs waits between them: it has no graphs
+        fuse_norms(model)
+        kind = GraphedModel
     return kind(checkpoint.role, model, context, family.vocab, options.dtype)
 
 

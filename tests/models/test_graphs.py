@@ -37,26 +37,26 @@ def test_a_random_day_gives_the_logits_of_plain_steps(monkeypatch: pytest.Monkey
     recorder = CpuRecorder()
     plain, recorded = fresh(), with_graphs(fresh(), monkeypatch, recorder)
     rows: list[tuple[Slot, Slot]] = []
-    dice = random.Random(5)
+    rng = random.Random(5)
     for _ in range(40):
-        what = dice.random()
+        what = rng.random()
         if (what < 0.3 and len(rows) < 7) or not rows:
             rows.append((plain.join(), recorded.join()))
-            text = torch.tensor([[dice.randrange(VOCAB) for _ in range(dice.randrange(1, 20))]])
+            text = torch.tensor([[rng.randrange(VOCAB) for _ in range(rng.randrange(1, 20))]])
             chosen = [rows[-1]]
         elif what < 0.4:
-            left = rows.pop(dice.randrange(len(rows)))
+            left = rows.pop(rng.randrange(len(rows)))
             plain.leave(left[0])
             recorded.leave(left[1])
             continue
         else:
-            chosen = dice.sample(rows, dice.randrange(1, len(rows) + 1)) if what < 0.6 else list(rows)
+            chosen = rng.sample(rows, rng.randrange(1, len(rows) + 1)) if what < 0.6 else list(rows)
             chosen.sort(key=lambda pair: pair[0].index)
             for one, other in chosen:
-                if one.length > 3 and dice.random() < 0.2 or one.length > CONTEXT - 3:
+                if one.length > 3 and rng.random() < 0.2 or one.length > CONTEXT - 3:
                     one.length = other.length = one.length // 2
-            block = dice.choice((1, 1, 1, 3))
-            text = torch.tensor([[dice.randrange(VOCAB) for _ in range(block)] for _ in chosen])
+            block = rng.choice((1, 1, 1, 3))
+            text = torch.tensor([[rng.randrange(VOCAB) for _ in range(block)] for _ in chosen])
         expected = plain.forward([one for one, _ in chosen], text)
         found = recorded.forward([other for _, other in chosen], text)
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)

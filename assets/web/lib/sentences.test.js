@@ -66,7 +66,7 @@ test("a value of alpha, or its absence, is stated of two tokens: a third may com
   assert.match(explain(blend, twice, labels).join(""), / No single slider would put one ahead of two\.$/);
 });
 
-test("with several sliders it is said too which third token takes the lead, and from where", () => {
+test("with several sliders the card also names a third token that would take the lead, and from which value", () => {
   const blend = column({ roles: ["large_base", "small_tuned", "small_base", "other_tuned"], terms: [[1, "alpha", 1, 2], [1, "beta", 3, 2]] });
   const labels = new Map([[1, "one"], [2, "two"], [3, "three"], [4, "four"]]);
   const rows = { two: [2, -0.01, -0.5, -1, -4, -1], one: [1, -8, -2.5, -3, -3, -3], three: [3, -4.5, -6, -5, -6, 0], four: [4, -4.5, -6, 0, -6, -5] };
