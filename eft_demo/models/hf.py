@@ -172,7 +172,7 @@ def read_pretrained(
     # that it would rather have another package.
     for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # With it, steps without a graph and long prompts took several times as long: every one has another length.
+    # With it, steps without a graph and long prompts took several times as long: each has another length.
     torch.backends.cuda.enable_cudnn_sdp(False)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     config = _config(folder, dtype)
