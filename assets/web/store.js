@@ -376,12 +376,8 @@ export let home = ""; // the address at which the page was opened
 export let ownAddress = ""; // the one that the page has written since; "" if it has not
 /** @type {(address: string) => void} */
 export const setHome = (address) => void (home = address);
-export let lastAddress = ""; // the one that it had written before
 /** @type {(address: string) => void} */
-export function setOwnAddress(address) {
-  if (address !== ownAddress) lastAddress = ownAddress;
-  ownAddress = address;
-}
+export const setOwnAddress = (address) => void (ownAddress = address);
 
 /** @type {(LinkedView & { settings: any, begun?: boolean }) | null} */
 export let wanted = null; // what a link wants to be shown after a run with its settings

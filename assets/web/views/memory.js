@@ -12,7 +12,7 @@ import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
 import {
-  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, lastAddress, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place, placeAddress,
+  config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place, placeAddress,
   plantTree, plotted, poll, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
   setUntouched, stopKeeping, tape, untouched,
 } from "../store.js";
@@ -31,6 +31,7 @@ const MEMORY_VERSION = 4; // 1 had other names for columns, 2 no ranks where the
 const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
 const RUNNING_SAVE_MS = 4000; // while text streams: each save writes its columns whole
+const CLOCK_MS = 1000; // some browsers round times, so that pages can measure less
 const MADE_OTHERWISE = " Other models or versions wrote these texts than those loaded now, so a new run may differ.";
 let storage = null; // the browser's storage; null if refused
 const written = new Map(); // key -> {sign: what was written, size}
@@ -99,8 +100,12 @@ function markEntry() {
 }
 
 // Whether the address is one that was read or written here. A new one is marked when it is read, at its hashchange: marked
-// earlier, it would look like an entry that was left and come back to.
-const isRead = () => window.history.state?.eft === entry || [placeAddress, ownAddress].includes(addressHere());
+// earlier, it would look like an entry that was left and come back to, and one that Back leads to would get the settings of
+// the one that was left.
+function isRead() {
+  const now = window.history.state;
+  return now?.eft === entry ? !now.place || now.place === place : [placeAddress, ownAddress].includes(addressHere());
+}
 
 // The address of this page has changed. Returns whether its settings there were restored.
 export function settingsBack() {
@@ -165,7 +170,7 @@ export function settle() {
 
 function recordOf(left, word) {
   return {
-    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, before: lastAddress, family: config.chips[0], word, running, nonce, lost: keptNodes().length - left.length, places: [...settingsAt].slice(-MAX_PLACES),
+    version: MEMORY_VERSION, at: Date.now(), address: home, written: ownAddress, family: config.chips[0], word, running, nonce, lost: keptNodes().length - left.length, places: [...settingsAt].slice(-MAX_PLACES),
     settings: settingsNow(), view: viewNow(),
     nodes: left.map(({ same, run: own, ...node }) => ({ ...node, run: own.key, same: [...same].map(([p, other]) => [p, other.key]) })),
     history: history && onlyWith(history, new Set(left.map(({ id }) => id))),
@@ -236,10 +241,12 @@ function ownMemory() {
   if (typeof own === "string" && storage.getItem("eft-tab:" + own)) return own;
   const times = Object.keys(storage).filter((key) => key.startsWith("eft-tab:")).map((key) => [storedTab(key), key.slice(8)]);
   const here = location.search + location.hash, newest = (fits) => times.filter(([saved]) => fits(saved)).sort(([one], [other]) => other.at - one.at)[0]?.[1];
-  // A copy of this tab, opened at the address that the page had; or a reload of a page that was just changing its address: browsers
-  // may then come back to the one before, without the entry's state.
-  const reloaded = performance.getEntriesByType("navigation").some((one) => /** @type {any} */ (one).type === "reload");
-  const copied = newest(({ written: address, before }) => address === here || (reloaded && here && before === here));
+  // A reload of a page that was just changing its address: browsers may then come back to an earlier one, without the entry's
+  // state. The page stored itself when it was left, after this one had been asked for.
+  const [came] = /** @type {any} */ (performance.getEntriesByType("navigation"));
+  const reloaded = came?.type === "reload" && newest(({ at }) => at > performance.timeOrigin - CLOCK_MS);
+  if (reloaded) return reloaded;
+  const copied = newest(({ written: address }) => address === here); // a copy of this tab, opened at the address that the page had
   return copied || (/[?&#]v=/.test(here) ? "" : newest(({ address }) => address === here)) || "";
 }
 
