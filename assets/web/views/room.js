@@ -5,10 +5,10 @@ import { chipOf, countOf, endedWords, isOnlyHere, roomLink, shownOf, typedAddres
 import { pause } from "../api.js";
 import { copyText, element, part } from "../dom.js";
 import { postToRoom } from "../room-post.js";
-import { classRoom, emit, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
+import { dropOthers } from "../storage.js";
+import { classRoom, emit, entry, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
 import { askOtherTabs } from "./copies.js";
 import { dialogOf, openDialog } from "./dialogs.js";
-import { dropOthers } from "./memory.js";
 import { notice } from "./messages.js";
 import { factsOf } from "./poll.js";
 import { drawQr } from "./qr.js";
@@ -27,7 +27,7 @@ const keys = () => ({ code: classRoom.code, secret: classRoom.secret });
 const link = () => roomLink(new URL("room", document.baseURI).href, classRoom);
 
 function keep() {
-  if (classRoom) noteRoom({ kept: store() || (dropOthers() && store()) });
+  if (classRoom) noteRoom({ kept: store() || (dropOthers(entry) && store()) });
   else forgetKept();
 }
 
