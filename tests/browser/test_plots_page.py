@@ -27,6 +27,14 @@ HIDDEN = "box => document.querySelector(box)._fullData?.filter(({ visible }) => 
 WIDTH = "box => (([low, high]) => high - low)(document.querySelector(box)._fullLayout.xaxis.range)"
 
 
+# Counts how often the light script, which has drawn this box, empties it.
+COUNTED = """box => {
+  const { drawnBy } = document.querySelector(box), purge = drawnBy.purge;
+  window.emptied = 0;
+  drawnBy.purge = (...all) => (window.emptied += 1, purge(...all));
+}"""
+
+
 def added_figure(shown: ShownColumn) -> dict[str, Any]:
     """The first column as steps, which the light script cannot draw, the others as bars."""
     trace = {
@@ -123,7 +131,10 @@ def test_an_added_tab_may_have_figures_for_either_script(site: Site) -> None:
         assert drawn(page, ADDED, kind) == kind
         assert page.locator(f"{ADDED} .main-svg .xy .points path").count() > 0
         zoom(page, ADDED)
+        if column == "2":
+            page.evaluate(COUNTED, ADDED)
         assert page.evaluate(SCRIPTS) == [LIGHT, FULL][: 1 if column == "2" else 2]
+    assert page.evaluate("window.emptied") == 2  # before each figure of the other script
     page.click("[data-part=tab-bars]")
     drawn(page, BARS, "bar")
 

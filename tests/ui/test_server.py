@@ -54,6 +54,16 @@ def test_every_route_answers_with_the_expected_status(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize(
+    "path", ["/eft/plotly.min.js", f"/eft/web/{page_modules().version}/1/vendor/plotly-basic.min.js"]
+)
+def test_both_plotting_scripts_are_compressed_and_cached(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["cache-control"].startswith("public, max-age=")
+
+
 def test_uploads_are_refused(client: httpx.Client) -> None:
     for path in ("/gradio_api/upload", "/gradio_api/component_server/"):
         answer = client.post(path, files={"files": ("x.txt", b"x")})
