@@ -1,7 +1,7 @@
 // What eslint holds the page's modules to. The order of the modules and their circles are held by tests/ui/test_web_modules.py.
 import js from "@eslint/js";
 
-const BROWSER = `AbortController AbortSignal Blob BroadcastChannel Event MutationObserver Plotly Request ResizeObserver Response ReadableStream TextDecoder TextEncoder URL
+const BROWSER = `AbortController AbortSignal Blob BroadcastChannel Event MutationObserver Request ResizeObserver Response ReadableStream TextDecoder TextEncoder URL
   URLSearchParams CSS cancelAnimationFrame clearInterval clearTimeout document fetch getComputedStyle localStorage location
   matchMedia navigator performance requestAnimationFrame sessionStorage setInterval setTimeout structuredClone window`.split(/\s+/);
 const globals = (names) => Object.fromEntries(names.map((name) => [name, "readonly"]));

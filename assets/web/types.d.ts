@@ -1,7 +1,6 @@
 // Types shared between modules. Data from the server has the form in which ui/stream.py sends it.
 
 declare global {
-  const Plotly: any;
   interface Window {
     Plotly: any;
     gradio_config: any;

@@ -16,7 +16,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import handlers, server
 from eft_demo.ui.page import Page, build_demo, loader, page_line, style
 from eft_demo.ui.run_form import sampling_ranges
-from eft_demo.ui.web_modules import page_modules
+from eft_demo.ui.web_modules import LATER, page_modules
 
 GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "controls": {"alpha": 1}}
 GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 5}
@@ -52,6 +52,16 @@ def test_every_route_answers_with_the_expected_status(
     answer = client.request(method, path, **body)
     assert answer.status_code == status
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path", ["/eft/plotly.min.js", f"/eft/web/{page_modules().version}/1/vendor/plotly-basic.min.js"]
+)
+def test_both_plotting_scripts_are_compressed_and_cached(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["cache-control"].startswith("public, max-age=")
 
 
 def test_uploads_are_refused(client: httpx.Client) -> None:
@@ -185,7 +195,9 @@ def test_the_page_uses_no_templates_and_inserts_no_markup(page: tuple[Page, str]
     settings, service = Settings(), page[0].service
     skeleton = page[0].blocks[dependency(page)[1]].html_template
     assert "${" not in skeleton and "{{" not in skeleton and "`" not in skeleton
-    source = loader() + "".join(content.decode() for content in page_modules().files.values())
+    source = loader() + "".join(
+        content.decode() for name, content in page_modules().files.items() if not name.startswith(LATER)
+    )
     for forbidden in (
         "innerHTML",
         "outerHTML",

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from eft_demo.settings import ASSETS
 from eft_demo.ui.bundle import BundleError, bundle, modules_of
 from eft_demo.ui.page import loader
+from eft_demo.ui.server import PLOTLY_JS
 from eft_demo.ui.web_modules import WEB, Modules, module_route, page_modules, read_modules
 from tests.javascript import find_node
 
@@ -107,10 +108,23 @@ def test_the_loader_names_the_version_and_the_event() -> None:
 
 def test_what_others_wrote_has_its_licence_and_is_loaded_only_when_needed() -> None:
     for name in VENDORED:
-        assert "MIT License" in (WEB / name).with_suffix(".LICENSE").read_text(encoding="utf-8")
+        assert "MIT License" in (WEB / (name.split(".")[0] + ".LICENSE")).read_text(encoding="utf-8")
         assert json.dumps(name) not in loader()
-        users = [other for other in MODULES if f'import("../{name}")' in (WEB / other).read_text("utf-8")]
+        loading = f'import("../{name}")', f'new URL("../{name}", import.meta.url)'
+        users = [
+            other for other in MODULES if any(form in (WEB / other).read_text("utf-8") for form in loading)
+        ]
         assert len(users) == 1
+
+
+def test_both_plotting_scripts_are_of_one_version_and_the_light_one_draws_what_the_page_believes() -> None:
+    light = (WEB / "vendor" / "plotly-basic.min.js").read_text(encoding="utf-8")
+    versions = [
+        re.findall(r"plotly\.js .*v([\d.]+)", text[:200]) for text in (light, PLOTLY_JS.read_text("utf-8"))
+    ]
+    assert versions[0] == versions[1] != [], "take plotly.js-basic-dist-min of the version that plotly ships"
+    (types,) = re.findall(r"LIGHT_TYPES = (\[.*\]);", (WEB / "views" / "plotting.js").read_text("utf-8"))
+    assert json.loads(types) == sorted(re.findall(r'moduleType:"trace",name:"(\w+)"', light))
 
 
 def test_the_version_follows_the_contents(tmp_path: Path) -> None:

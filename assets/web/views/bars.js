@@ -1,5 +1,5 @@
 // The attribution plot: the empty figure is made in Python and arrives with the run; this module appends the tokens and
-// draws it with plotly. Plotly.react keeps zoom, hidden traces and hover while it grows.
+// draws it with plotly. Its `react` keeps zoom, hidden traces and hover while it grows.
 
 import { shortName, symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
@@ -7,7 +7,8 @@ import { menuOption, onNewWidth, part } from "../dom.js";
 import { asIf, emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, noteOwnView, PLOT_CONFIG, themed, tokenPx, widthOf,
+  clearBox, colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, NOT_LOADED, noteOwnView, PLOT_CONFIG, takeBox, themed, tokenPx,
+  widthOf,
 } from "./plotting.js";
 import { offerTable } from "./plot-table.js";
 
@@ -29,7 +30,7 @@ export function choosePlot(p) {
   part("columns").querySelectorAll(".pane").forEach((column, k) => column.classList.toggle("plotted", k === p));
   setOwnView("bars", null);
   part("plot-empty").hidden = false;
-  if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+  clearBox(part("plot"));
   replot();
   emit("plotted");
 }
@@ -38,7 +39,7 @@ export function clearPlot() { // no run is shown
   figure = null;
   offerTable(null);
   part("plot-empty").hidden = false;
-  if (window.Plotly && part("plot").data) Plotly.purge(part("plot"));
+  clearBox(part("plot"));
   drawSoonest();
 }
 
@@ -66,19 +67,20 @@ const sizesOf = (layout) => [layout?.width, layout?.height, layout?.font.size].j
 async function drawBars() {
   if (!figure || !figure.data[0].x.length) return offerTable(null);
   offerTable(figure, run.columns[plotted].tokens);
-  if (!(await loadPlotly())) return void (part("plot-empty").textContent = "The plotting script could not be loaded. Reload the page to try again.");
+  const plotly = await loadPlotly(figure.data);
+  if (!plotly) return void (part("plot-empty").textContent = NOT_LOADED);
+  if (!figure) return; // the run was cleared meanwhile
   part("plot-empty").hidden = true;
-  const box = part("plot");
-  const fresh = !box.data, layout = layoutNow(box), before = sizesOf(box.layout);
+  const box = part("plot"), fresh = takeBox(box, plotly), layout = layoutNow(box), before = sizesOf(box.layout);
   const partly = running && !ownViews.bars && !box.data?.some(({ visible }) => visible === "legendonly");
   if (partly) layout.yaxis.range = wholeHeight();
   const bold = selected?.p === plotted ? selected.i : "";
   const sliders = JSON.stringify(asIf?.sliders); // they change the bars of as many tokens
   layout.datarevision = [figure.data[0].x.length, partly, bold, sliders].join(); // else plotly keeps the bars and names of the last drawing
   const data = (partly ? tokensIn(layout.xaxis.range) : figure.data).map((trace) => (narrow(box) ? { ...trace, name: shortName(trace.name) } : trace));
-  await Plotly.react(box, themed(data), layout, PLOT_CONFIG);
+  await plotly.react(box, themed(data), layout, PLOT_CONFIG);
   // Plotly puts the legend where it fitted at the last size, that is over the bars; drawn once more, it is above them.
-  if (!fresh && before !== sizesOf(layout)) await Plotly.redraw(box);
+  if (!fresh && before !== sizesOf(layout)) await plotly.redraw(box);
   if (!fresh) return;
   noteOwnView(box, "bars");
   box.on("plotly_relayout", () => running && drawSoonest()); // with all tokens

@@ -38,7 +38,7 @@ function startPage(page) {
   offerQuestions(chooseExample, askFor);
   const fresh = allSettings(), back = bringBack();
   Promise.resolve(back || readAddress()).then(reopenLesson).then(() => welcome(fresh)).then(back ? addressSoon : settleAddress);
-  (window.requestIdleCallback || setTimeout)(loadPlotly);
+  (window.requestIdleCallback || setTimeout)(() => loadPlotly());
 }
 
 function makeChip(text) { // a fact, with its reason in the tooltip

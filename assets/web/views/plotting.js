@@ -1,4 +1,4 @@
-// Shared by all plots: loading plotly's script, the theme's colours, and when the open plot is redrawn.
+// Shared by all plots: loading plotly's scripts, the theme's colours, and when the open plot is redrawn.
 
 import { element, part } from "../dom.js";
 import { emit, setOwnView, tab } from "../store.js";
@@ -6,18 +6,40 @@ import { emit, setOwnView, tab } from "../store.js";
 export const PX_PER_TOKEN = 34;
 const REDRAW_MS = 300;
 let drawTimer = 0;
-let plotlyReady = null;
 
-export function loadPlotly() {
-  plotlyReady ??= new Promise((resolve) => {
-    if (window.Plotly) return resolve(true);
+// Plotly's full script holds up the page for a second when it is evaluated, so the page has the light one, and loads the full one
+// for a figure with another type of trace than these. The light one would silently draw such a trace as a scatter plot.
+const LIGHT_TYPES = ["bar", "pie", "scatter"];
+export const NOT_LOADED = "The plotting script could not be loaded. Reload the page to try again.";
+const plotlyReady = {}; // by script: a promise of it
+
+// The script that can draw a figure of these traces; null if it could not be loaded.
+export async function loadPlotly(data = []) {
+  const light = await (plotlyReady.light ??= loadScript(new URL("../vendor/plotly-basic.min.js", import.meta.url)));
+  if (light && data.every(({ type = "scatter" }) => LIGHT_TYPES.includes(type))) return light;
+  return (plotlyReady.full ??= loadScript(new URL("eft/plotly.min.js", document.baseURI))); // after the light one: both set the same global
+}
+
+function loadScript(address) {
+  return new Promise((resolve) => {
     const script = document.createElement("script");
-    script.src = new URL("eft/plotly.min.js", document.baseURI).href;
-    script.onload = () => resolve(true);
-    script.onerror = () => resolve(false);
+    script.src = address.href;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => resolve(null);
     document.head.append(script);
   });
-  return plotlyReady;
+}
+
+// Call this before `plotly` draws into a box: a drawing is changed, saved and removed only by the script that made it. Returns
+// whether the box is empty.
+export function takeBox(box, plotly) {
+  if (box.drawnBy !== plotly) clearBox(box);
+  box.drawnBy = plotly;
+  return !box.data;
+}
+
+export function clearBox(box) {
+  if (box.data) box.drawnBy.purge(box);
 }
 
 // The open plot listens for "draw", which comes at a limited rate while text streams.
@@ -48,7 +70,7 @@ export const PLOT_CONFIG = {
 
 function savePlot(box, format) { // with the page's background, because a file may be shown anywhere
   const layout = { ...box.layout, paper_bgcolor: colour("--card") };
-  return Plotly.downloadImage({ data: box.data, layout }, { format, filename: "eft-" + tab, width: box.clientWidth, height: box.layout.height, scale: 2 });
+  return box.drawnBy.downloadImage({ data: box.data, layout }, { format, filename: "eft-" + tab, width: box.clientWidth, height: box.layout.height, scale: 2 });
 }
 
 // The height that the style sheet gives a plot in this window.

@@ -8,7 +8,7 @@ import {
 } from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
-import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, noteOwnView, PLOT_CONFIG, PX_PER_TOKEN, themed, widthOf } from "./plotting.js";
+import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, NOT_LOADED, noteOwnView, PLOT_CONFIG, PX_PER_TOKEN, takeBox, themed, widthOf } from "./plotting.js";
 import { offerTable } from "./plot-table.js";
 import * as whatIf from "./what-if.js";
 
@@ -129,11 +129,16 @@ async function drawTab() {
   }
   if (!drawn[name]?.figure || tab !== name) return;
   offerTable(drawn[name].figure, run.columns[columnOfTab()].tokens);
-  if (!(await loadPlotly())) return;
   const { data, layout, note = "" } = drawn[name].figure;
+  if (!box.data) sayOver(name, "Loading the plotting script…"); // the full one takes a while
+  const plotly = await loadPlotly(data);
+  const [wanted] = tabRequest(); // another one, or none, if something happened meanwhile
+  if (!wanted || keyOf(wanted) !== key) return;
+  sayOver(name, plotly ? "" : NOT_LOADED);
+  if (!plotly) return;
   Object.assign(part(name + "-note"), { className: "hint", textContent: note, hidden: !note });
-  const fresh = !box.data;
-  await Plotly.react(box, themed(data), tabLayout(box, layout), PLOT_CONFIG);
+  const fresh = takeBox(box, plotly);
+  await plotly.react(box, themed(data), tabLayout(box, layout), PLOT_CONFIG);
   if (fresh) noteOwnView(box, name);
 }
 
