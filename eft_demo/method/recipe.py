@@ -241,10 +241,12 @@ class _Parser:
 
 
 def _plain(sign: str) -> str:
-    """Replace any dash by -, any space or invisible character by a space, and full width by ASCII."""
+    """Replace any dash by -, any space or invisible character by a space, and full width by ASCII; not exponents."""
     kind = unicodedata.category(sign)
     if kind in ("Pd", "Cf", "Zs"):
         return "-" if kind == "Pd" else " "
+    if unicodedata.decomposition(sign).startswith(("<super>", "<sub>")):  # 0.5² is not 0.52
+        return sign
     twin = unicodedata.normalize("NFKC", sign)
     return twin if len(twin) == 1 else sign
 
