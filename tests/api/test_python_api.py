@@ -160,7 +160,7 @@ def test_a_slider_that_no_column_uses_is_refused(eft: EFT) -> None:
 
 
 def test_a_family_is_a_name_or_a_path(tiny_settings: Settings) -> None:
-    with eft_demo.load(tiny_settings.assets / "tiny" / "family.yaml", tiny_settings) as eft:
+    with eft_demo.load(ROOT / "assets" / "atlas" / "family.yaml") as eft:
         assert "assistant" in eft.roles
     for family in (7, None, b"tiny"):
         with pytest.raises(TypeError, match="path of a family file"):
