@@ -24,6 +24,7 @@ from typer.core import TyperCommand
 
 from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import error_of_bad_variable, leave_deleted_folder
+from eft_demo.host.interrupts import end_quietly
 from eft_demo.host.json_log import log_json
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.sockets import check as check_address
@@ -59,6 +60,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _OPTION = re.compile(r"--?[a-z][a-z0-9_-]*(=.*)?|--", re.IGNORECASE | re.DOTALL)
+INTERRUPTED = 130  # as a shell reports a program that Ctrl+C ended
 AsJson = Annotated[bool, typer.Option("--json", help="Print a single JSON document.")]
 FamilyName = Annotated[
     str, typer.Option("--family", "--family-file", help="Model family, or the path of a family file.")
@@ -95,6 +97,8 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
         code = 2
     except SystemExit as ended:
         code = ended.code
+    except KeyboardInterrupt:  # before or after the command, which reports its own
+        code = INTERRUPTED
     except Exception as error:
         if isinstance(error, OSError) and report_lost_output(error):
             raise SystemExit(NOT_WRITTEN) from None
@@ -190,7 +194,7 @@ def _end_failed_start(error: BaseException) -> NoReturn:
     A bug shows its traceback.
     """
     if isinstance(error, KeyboardInterrupt):
-        os._exit(130)  # as a shell reports a program that Ctrl+C ended
+        os._exit(INTERRUPTED)
     reason = (
         error
         if isinstance(error, (EFTError, SystemExit))
@@ -254,9 +258,10 @@ def generate(
     **sampling: float,
 ) -> None:
     """Answer PROMPT once per recipe; all recipes share the same random numbers."""
-    from eft_demo.runs.prompt_format import parse_format
-    from eft_demo.runs.spec import RunSpec, parse_column
-    from eft_demo.runs.trace import FILE_DIGITS
+    with end_quietly():
+        from eft_demo.runs.prompt_format import parse_format
+        from eft_demo.runs.spec import RunSpec, parse_column
+        from eft_demo.runs.trace import FILE_DIGITS
 
     settings = _settings(quantisation, base_url)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
@@ -284,9 +289,10 @@ def generate(
 
 def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     """Load the family, run `spec` to its end and stop."""
-    from eft_demo.engine.collect import collect, make_trace
-    from eft_demo.engine.service import Service
-    from eft_demo.families.catalogue import find_entry
+    with end_quietly():  # importing torch takes a second, and the import system may swallow an interrupt
+        from eft_demo.engine.collect import collect, make_trace
+        from eft_demo.engine.service import Service
+        from eft_demo.families.catalogue import find_entry
 
     entry = find_entry(family, settings)
     named = {role for _, recipe in spec.columns for role in recipe.roles}
