@@ -241,7 +241,7 @@ class _Parser:
 
 
 def _plain(sign: str) -> str:
-    """Replace any dash by -, any space or invisible character by a space, and full width by ASCII; not exponents."""
+    """Replace any dash by -, any space or invisible character by a space, and full width by ASCII."""
     kind = unicodedata.category(sign)
     if kind in ("Pd", "Cf", "Zs"):
         return "-" if kind == "Pd" else " "
