@@ -123,7 +123,7 @@ def _read_column(column: object) -> tuple[str, Recipe]:
     if isinstance(recipe, str) and not recipe.strip():
         message = "This column has no recipe yet. Please enter one, such as large_base."
         raise InputError(message, code="recipe_empty")
-    return name, parse(recipe)  # type: ignore[arg-type]  # raises for anything that is not text
+    return name, parse(recipe)
 
 
 def parse_column(text: str) -> tuple[str, Recipe]:

@@ -133,7 +133,7 @@ def test_numbers_of_numpy_and_torch_are_numbers(eft: EFT) -> None:
     theirs = eft.run(
         PROMPT, alpha=np.float32(1.5), seed=np.int64(3), temperature=torch.tensor(0.5), length=np.int16(6)
     )
-    theirs.steer(alpha=np.float32(1.5))
+    theirs.steer(alpha=np.float32(1.5))  # type: ignore[arg-type]
     assert theirs.texts == plain.texts
     with pytest.raises(InputError):
         eft.run(PROMPT, seed=np.arange(2))
