@@ -91,14 +91,12 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
     note_unknown_variables()
     code: object = 0
     try:
-        commands(prog_name=name)
+        _run_command(commands, name)
     except EFTError as error:
         write_stderr(str(error))
         code = 2
     except SystemExit as ended:
         code = ended.code
-    except KeyboardInterrupt:  # before or after the command, which reports its own
-        code = INTERRUPTED
     except Exception as error:
         if isinstance(error, OSError) and report_lost_output(error):
             raise SystemExit(NOT_WRITTEN) from None
@@ -112,6 +110,13 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
         report_lost_output(error)
         code = NOT_WRITTEN
     raise SystemExit(code)
+
+
+def _run_command(commands: typer.Typer, name: str) -> None:
+    try:
+        commands(prog_name=name)
+    except KeyboardInterrupt:  # while the options are read: a command ends by its own interrupt
+        raise SystemExit(INTERRUPTED) from None
 
 
 def note_unknown_variables() -> None:
@@ -258,10 +263,9 @@ def generate(
     **sampling: float,
 ) -> None:
     """Answer PROMPT once per recipe; all recipes share the same random numbers."""
-    with end_quietly():
-        from eft_demo.runs.prompt_format import parse_format
-        from eft_demo.runs.spec import RunSpec, parse_column
-        from eft_demo.runs.trace import FILE_DIGITS
+    from eft_demo.runs.prompt_format import parse_format
+    from eft_demo.runs.spec import RunSpec, parse_column
+    from eft_demo.runs.trace import FILE_DIGITS
 
     settings = _settings(quantisation, base_url)
     # Checked before anything is loaded; every field of RunSpec also accepts text.
