@@ -12,16 +12,18 @@ Knows services and saved pages; every check of a run is that of the page and the
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
 from eft_demo.engine.collect import WAIT_S, make_trace
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
-from eft_demo.errors import EFTError
-from eft_demo.method.sampling_settings import SAMPLING
+from eft_demo.errors import EFTError, InputError
+from eft_demo.families.catalogue import Entry
+from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.runs.events import TokenEvent, add_event, empty_traces
 from eft_demo.runs.spec import RunSpec, parse_column
 from eft_demo.runs.trace import RunTrace, TokenRecord
@@ -29,14 +31,23 @@ from eft_demo.settings import CONTROLS, Settings, control_range, show_value
 from eft_demo.ui.saved_page import to_html
 
 HEIGHT_PX = 640  # of a run in a notebook
+CLOSED = "This family has been closed, so it writes nothing more. Please load it again."
 
 
-def load(family: str = "atlas", settings: Settings | None = None) -> EFT:
+def load(family: str | os.PathLike[str] | Entry = "atlas", settings: Settings | None = None) -> EFT:
     """Load a family of the catalogue, or a family file, and start its engine.
 
     `settings` defaults to the environment variables, as for the app. Raises EFTError.
     """
-    return EFT(Service.load(settings or Settings.from_env(), family))
+    if isinstance(family, os.PathLike):
+        family = os.fspath(family)
+    if not isinstance(family, (str, Entry)):
+        raise TypeError(f"A family must be a name or the path of a family file; got {show_value(family)}.")
+    if settings is None:
+        settings = Settings.from_env()
+    if not isinstance(settings, Settings):
+        raise TypeError(f"The settings must be a Settings object; got {show_value(settings)}.")
+    return EFT(Service.load(settings, family))
 
 
 class EFT:
@@ -55,27 +66,31 @@ class EFT:
         """What `small_tuned` may stand for; the first is the default."""
         return tuple(behaviour.role for behaviour in self._service.family.behaviours)
 
-    def run(self, prompt: str, *, columns: Sequence[str] = (), **fields: Any) -> Writing:
+    def run(self, prompt: str, *, columns: Sequence[str] | Mapping[str, str] = (), **fields: Any) -> Writing:
         """Start writing; the texts grow while they are read.
 
-        `columns` are recipes, as RECIPE or NAME:RECIPE; none stands for the page's first three. `fields` are
-        the controls (alpha, beta, alpha_pirate, ...), those of sampling (temperature, seed, ...) and the
-        other fields of `RunSpec`. Raises TypeError for others, and EFTError for values that are not allowed.
+        `columns` are recipes, as RECIPE or NAME:RECIPE, or recipes by name; none stands for the page's first
+        three. `fields` are the controls (alpha, beta, alpha_pirate, ...), those of sampling (temperature,
+        seed, ...) and the other fields of `RunSpec`. Numbers may be those of NumPy. Raises TypeError for
+        others, and EFTError for values that are not allowed.
         """
-        controls = dict(fields.pop("controls", {}))
-        controls |= {name: fields.pop(name) for name in list(fields) if control_range(name)}
+        fields = {name: _number(value) for name, value in fields.items()}
+        own = {name: fields.pop(name) for name in list(fields) if control_range(name)}
         sampling = {name: fields.pop(name) for name in list(fields) if name in SAMPLING}
         if unknown := fields.keys() - RunSpec.model_fields.keys():
             known = ", ".join([*CONTROLS, *SAMPLING, *RunSpec.model_fields])
             raise TypeError(f"A run has no {show_value(min(unknown))[1:-1]}. It has {known}.")
-        if sampling:
-            fields["sampling"] = sampling
-        spec = RunSpec(prompt=prompt, columns=tuple(map(parse_column, columns)), controls=controls, **fields)
+        for name, separate in (("controls", own), ("sampling", sampling)):
+            if separate:
+                fields[name] = _joined(name, fields.get(name, {}), separate)
+        spec = RunSpec(prompt=prompt, columns=_columns(columns), **fields)
+        for name in spec.controls.keys() - CONTROLS.keys() - set(spec.used_controls):
+            raise InputError(f"No column of this run uses {name}.")  # most likely a typing error
         return Writing(self._service, self._service.start_run(spec))
 
     def close(self) -> None:
         """End all runs and stop the engine."""
-        self._service.stop()
+        self._service.stop(CLOSED)
 
     def __enter__(self) -> EFT:
         return self
@@ -84,6 +99,34 @@ class EFT:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _number(value: Any) -> Any:
+    """A number of NumPy or torch as Python's; everything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
+def _joined(name: str, whole: Any, separate: Mapping[str, Any]) -> Any:
+    """The values of `controls` or `sampling`, with those that were given by their own names."""
+    if isinstance(whole, Sampling):
+        return {**asdict(whole), **separate}
+    if not isinstance(whole, Mapping):
+        return whole  # `RunSpec` refuses it
+    if twice := whole.keys() & separate.keys():
+        raise TypeError(f"{min(twice)} is given twice: by its own name and in {name}. Please give one.")
+    return {**whole, **separate}
+
+
+def _columns(given: Any) -> tuple[Any, ...]:
+    """Columns as `RunSpec` reads them. Raises InputError."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(
+            f'The columns must be a list of recipes, such as ["large_base"]; got {show_value(given)}.',
+            code="columns_type",
+        )
+    if isinstance(given, Mapping):
+        return tuple(given.items())
+    return tuple(parse_column(column) if isinstance(column, str) else column for column in given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +174,7 @@ class Writing:
 
     def steer(self, **controls: float) -> None:
         """Move sliders (alpha, beta, ...) for the tokens yet to come. Raises InputError."""
-        self._run.set_controls(controls)
+        self._run.set_controls({name: _number(value) for name, value in controls.items()})
 
     def cancel(self) -> None:
         """Stop writing; what has been written stays."""

@@ -24,6 +24,7 @@ from typer.core import TyperCommand
 
 from eft_demo.errors import EFTError, InputError
 from eft_demo.host.environment import error_of_bad_variable, leave_deleted_folder
+from eft_demo.host.interrupts import end_quietly
 from eft_demo.host.json_log import log_json
 from eft_demo.host.limits import check_start, shortage
 from eft_demo.host.sockets import check as check_address
@@ -59,6 +60,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _OPTION = re.compile(r"--?[a-z][a-z0-9_-]*(=.*)?|--", re.IGNORECASE | re.DOTALL)
+INTERRUPTED = 130  # as a shell reports a program that Ctrl+C ended
 AsJson = Annotated[bool, typer.Option("--json", help="Print a single JSON document.")]
 FamilyName = Annotated[
     str, typer.Option("--family", "--family-file", help="Model family, or the path of a family file.")
@@ -89,7 +91,7 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
     note_unknown_variables()
     code: object = 0
     try:
-        commands(prog_name=name)
+        _run_command(commands, name)
     except EFTError as error:
         write_stderr(str(error))
         code = 2
@@ -108,6 +110,13 @@ def main(commands: typer.Typer = app, name: str = "python -m eft_demo") -> None:
         report_lost_output(error)
         code = NOT_WRITTEN
     raise SystemExit(code)
+
+
+def _run_command(commands: typer.Typer, name: str) -> None:
+    try:
+        commands(prog_name=name)
+    except KeyboardInterrupt:  # while the options are read: a command ends by its own interrupt
+        raise SystemExit(INTERRUPTED) from None
 
 
 def note_unknown_variables() -> None:
@@ -190,7 +199,7 @@ def _end_failed_start(error: BaseException) -> NoReturn:
     A bug shows its traceback.
     """
     if isinstance(error, KeyboardInterrupt):
-        os._exit(130)  # as a shell reports a program that Ctrl+C ended
+        os._exit(INTERRUPTED)
     reason = (
         error
         if isinstance(error, (EFTError, SystemExit))
@@ -284,9 +293,10 @@ def generate(
 
 def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     """Load the family, run `spec` to its end and stop."""
-    from eft_demo.engine.collect import collect, make_trace
-    from eft_demo.engine.service import Service
-    from eft_demo.families.catalogue import find_entry
+    with end_quietly():  # importing torch takes a second, and the import system may swallow an interrupt
+        from eft_demo.engine.collect import collect, make_trace
+        from eft_demo.engine.service import Service
+        from eft_demo.families.catalogue import find_entry
 
     entry = find_entry(family, settings)
     named = {role for _, recipe in spec.columns for role in recipe.roles}

@@ -1,5 +1,6 @@
 """The thread that drives an engine: steps while there is work, otherwise sleeps until there is."""
 
+import atexit
 import logging
 from threading import Event, Thread
 
@@ -8,6 +9,7 @@ from eft_demo.engine.failures import EngineDead
 
 STOPPING = "The server is stopping, so this text ends here."
 RESTARTING = "The server is restarting, so runs have ended. Please reload the page in a minute."
+EXIT_S = 10.0  # how long the end of the process waits for a step: most take less than a second
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ class EngineThread:
 
     def start(self) -> None:
         """Start stepping."""
+        # A thread inside torch while the interpreter ends would abort the process (SIGABRT, a core dump).
+        atexit.register(self._end_with_process)
         self._thread.start()
 
     @property
@@ -38,10 +42,19 @@ class EngineThread:
     def stop(self, message: str = STOPPING) -> None:
         """End all runs with this message, reject new ones, and wait for the thread to end."""
         self._last_words = message
+        self._stop_stepping()
+        self._thread.join()
+        atexit.unregister(self._end_with_process)
+
+    def _end_with_process(self) -> None:
+        """A step that takes longer, such as one that waits for a server, does not keep the process."""
+        self._stop_stepping()
+        self._thread.join(EXIT_S)
+
+    def _stop_stepping(self) -> None:
         self._stopping.set()
         with self.engine.wake:
             self.engine.wake.notify_all()
-        self._thread.join()
 
     def _loop(self) -> None:
         while not self._stopping.is_set():

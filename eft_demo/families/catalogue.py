@@ -226,6 +226,8 @@ def find_entry(name: str, settings: Settings) -> Entry:
     if name in files:
         return _on_server(_read_known(files[name]), settings)
     path = expand_home(name)
+    if (listed := _listed(path, files)) is not None:
+        return _on_server(_read_known(listed), settings)
     if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
         return _on_server(replace(read_entry(path), name=_own_name(path, files)), settings)
     if name == AUTO_FAMILY:
@@ -268,6 +270,13 @@ def names(settings: Settings) -> dict[str, str]:
     if settings.family not in (*known, NO_FAMILY):
         known[_own_name(Path(settings.family), files)] = settings.family
     return known
+
+
+def _listed(path: Path, files: Mapping[str, Path]) -> Path | None:
+    """The family file of the assets that this path leads to; a bundled one is no file of one's own."""
+    if not is_file(path):
+        return None
+    return next((file for file in files.values() if file.exists() and file.samefile(path)), None)
 
 
 def _own_name(path: Path, files: Mapping[str, Path]) -> str:

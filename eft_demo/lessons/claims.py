@@ -37,10 +37,14 @@ def broken_claim(claim: Claim) -> str:
     """What is wrong with a claim; "" if it holds."""
     run = _recorded(claim.run)
     try:
-        column = column_of(run, claim.column)
-        record = find_token(run, claim.place)[1] if claim.place else None
-    except ClaimError as missing:
+        return _broken(run, claim)
+    except ClaimError as missing:  # a column or a token, also of the run that it is compared with
         return str(missing)
+
+
+def _broken(run: RunTrace, claim: Claim) -> str:
+    column = column_of(run, claim.column)
+    record = find_token(run, claim.place)[1] if claim.place else None
     for name, value in claim.says.items():
         if name in _TEXT and not _TEXT[name](column, value):
             return f"the run {claim.run} does not hold that {claim.column} {name} {value!r}."

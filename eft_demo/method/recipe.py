@@ -245,6 +245,8 @@ def _plain(sign: str) -> str:
     kind = unicodedata.category(sign)
     if kind in ("Pd", "Cf", "Zs"):
         return "-" if kind == "Pd" else " "
+    if unicodedata.decomposition(sign).startswith(("<super>", "<sub>")):  # 0.5² is not 0.52
+        return sign
     twin = unicodedata.normalize("NFKC", sign)
     return twin if len(twin) == 1 else sign
 

@@ -33,6 +33,7 @@ MAX_TOKENS = 20_000  # of all columns together; a page shows a fifth of it smoot
 MAX_NATS = 1e4  # larger than any of our log-probs
 ROUNDING = 0.01  # nats by which a figure may be on the wrong side of 0
 MAX_TTFT_S = 1e6
+SLOWEST, USUAL_SPEED = 1e-6, 20.0  # tokens a second; slower than the first is no speed of any run
 MAX_SPEED = 1e12  # a scored text arrives all at once, with no time between its tokens
 MAX_PIECE_CHARS = 1000
 # Texts that a file holds once and an exported table repeats per row: a small file must not make a huge one.
@@ -142,7 +143,7 @@ def with_texts(run: RunTrace, token_bytes: Sequence[bytes]) -> RunTrace:
 
 
 def replay(run: RunTrace) -> Replay:
-    """The run as events, columns interleaved. `elapsed_s` follows the column's speed, or 20 tokens/s."""
+    """The run as events, columns interleaved. `elapsed_s` follows the column's speed, or the usual one."""
     pieces = pieces_of(run)
     stops = frozenset(token for token, piece in pieces.items() if not piece)
     events = sorted(
@@ -158,7 +159,7 @@ def replay(run: RunTrace) -> Replay:
 
 def _column_events(number: int, column: ColumnTrace, pieces: Pieces) -> Iterator[tuple[float, Event]]:
     """Pairs of (position, event); a stable sort by position interleaves the columns."""
-    speed = column.tokens_per_s if column.tokens_per_s > 0 else 20.0
+    speed = column.tokens_per_s if column.tokens_per_s >= SLOWEST else USUAL_SPEED
     texts = token_texts(column, pieces)
     for record, text in zip(column.tokens, texts, strict=True):
         yield record.position, TokenEvent(number, record, text, column.ttft_s + record.position / speed)

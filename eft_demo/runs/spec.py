@@ -112,7 +112,10 @@ def _read_columns(value: object) -> Columns:
 def _read_column(column: object) -> tuple[str, Recipe]:
     if isinstance(column, Mapping):
         column = (column.get("name"), column.get("recipe"))
-    name, recipe = column if isinstance(column, (list, tuple)) and len(column) == 2 else (None, None)
+    if not isinstance(column, (list, tuple)) or len(column) != 2:
+        message = f"A column must have a name and a recipe; got {show_value(column)}."
+        raise InputError(message, code="column_type")
+    name, recipe = column
     if not isinstance(name, str):
         raise InputError(f"The name of a column must be text; got {show_value(name)}.", code="column_name")
     if isinstance(recipe, Recipe):
@@ -120,7 +123,7 @@ def _read_column(column: object) -> tuple[str, Recipe]:
     if isinstance(recipe, str) and not recipe.strip():
         message = "This column has no recipe yet. Please enter one, such as large_base."
         raise InputError(message, code="recipe_empty")
-    return name, parse(recipe)  # type: ignore[arg-type]  # raises for anything that is not text
+    return name, parse(recipe)
 
 
 def parse_column(text: str) -> tuple[str, Recipe]:

@@ -29,6 +29,11 @@ class Mailboxes(LRUCache[str, "Queue[Any]"]):  # type: ignore[misc]  # gradio is
                 del self[oldest]
         OrderedDict.__setitem__(self, session, messages)  # its parent would drop the oldest of all
 
+    def __delitem__(self, session: str) -> None:
+        """Gradio deletes it for every stream that is cut, but a session may have had two."""
+        if session in self:
+            OrderedDict.__delitem__(self, session)
+
     def __missing__(self, session: str) -> "Queue[Any]":
         """Messages to a closed session are discarded."""
         return Queue()

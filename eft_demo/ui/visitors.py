@@ -18,6 +18,7 @@ from threading import Condition
 from typing import TypeVar
 from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eft_demo.errors import Overloaded
@@ -176,6 +177,11 @@ class TrackStreams:
 
         try:
             await self.app(scope, receive, sending)
+        except RuntimeError as error:
+            # Gradio's 404 in mid-stream: another stream of this session has ended with its messages.
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            await sending({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.streams.closed(session, stream)
 

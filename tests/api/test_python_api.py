@@ -2,14 +2,18 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import eft_demo
-from eft_demo.api import EFT, Writing
+from eft_demo.api import CLOSED, EFT, Writing
 from eft_demo.engine.collect import collect
 from eft_demo.errors import EFTError, InputError, RecipeError
 from eft_demo.method.sampling import Sampling
@@ -103,11 +107,91 @@ def test_a_column_that_fails_says_so_after_the_last_token(eft: EFT, monkeypatch:
     assert run.texts["large_base"] and isinstance(run, Writing)
 
 
-def test_a_closed_family_writes_nothing(tiny_settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("large_base", r"\[\"large_base\"\]; got 'large_base'"),
+        (None, "list of recipes"),
+        (7, "list of recipes"),
+        ([7], "name and a recipe; got 7"),
+        ([None], "name and a recipe"),
+        ([("a", "large_base", 1)], "name and a recipe"),
+    ],
+)
+def test_odd_columns_are_refused_for_what_they_are(eft: EFT, columns: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        eft.run(PROMPT, columns=columns)  # type: ignore[arg-type]
+
+
+def test_columns_may_be_pairs_or_recipes_by_name(eft: EFT) -> None:
+    for columns in ([("Mine", "large_base")], {"Mine": "large_base"}, iter(["Mine:large_base"])):
+        assert list(eft.run(PROMPT, columns=columns, length=3).texts) == ["Mine"]  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(eft: EFT) -> None:
+    plain = eft.run(PROMPT, alpha=1.5, seed=3, temperature=0.5, length=6)
+    theirs = eft.run(
+        PROMPT, alpha=np.float32(1.5), seed=np.int64(3), temperature=torch.tensor(0.5), length=np.int16(6)
+    )
+    theirs.steer(alpha=np.float32(1.5))  # type: ignore[arg-type]
+    assert theirs.texts == plain.texts
+    with pytest.raises(InputError):
+        eft.run(PROMPT, seed=np.arange(2))
+
+
+def test_values_that_are_given_in_two_ways_are_joined_or_refused(eft: EFT) -> None:
+    for sampling in ({"temperature": 1.5}, Sampling(temperature=1.5)):
+        run = eft.run(PROMPT, sampling=sampling, seed=5, controls={"beta": 2}, alpha=0.5, length=2)
+        assert (run.trace.spec.sampling.temperature, run.trace.spec.sampling.seed) == (1.5, 5)
+        assert run.trace.spec.controls == {"beta": 2, "alpha": 0.5}
+    with pytest.raises(TypeError, match="seed is given twice"):
+        eft.run(PROMPT, sampling={"seed": 1}, seed=2)
+    with pytest.raises(TypeError, match="alpha is given twice"):
+        eft.run(PROMPT, controls={"alpha": 1}, alpha=2)
+    for controls in (None, 7, [("alpha", 1)]):
+        with pytest.raises(InputError, match="controls"):
+            eft.run(PROMPT, controls=controls, alpha=1)
+
+
+def test_a_slider_that_no_column_uses_is_refused(eft: EFT) -> None:
+    with pytest.raises(InputError, match="alpha_pirat"):
+        eft.run(PROMPT, alpha_pirat=2)
+    eft.run(PROMPT, alpha_pirate=2, columns=["large_base + alpha_pirate*(pirate - small_base)"]).cancel()
+
+
+def test_a_family_is_a_name_or_a_path(tiny_settings: Settings) -> None:
+    with eft_demo.load(ROOT / "assets" / "atlas" / "family.yaml") as eft:
+        assert "assistant" in eft.roles
+    for family in (7, None, b"tiny"):
+        with pytest.raises(TypeError, match="path of a family file"):
+            eft_demo.load(family)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Settings object"):
+        eft_demo.load("tiny", {"port": 1})  # type: ignore[arg-type]
+
+
+def test_a_closed_family_writes_nothing_and_says_that_it_is_closed(tiny_settings: Settings) -> None:
     with eft_demo.load("tiny", tiny_settings) as eft:
-        pass
-    with pytest.raises(EFTError):
+        run = eft.run(PROMPT, length=100)
+        next(iter(run))
+    with pytest.raises(EFTError, match=CLOSED):
         eft.run(PROMPT)
+    with pytest.raises(EFTError, match=CLOSED):
+        list(run)
+
+
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 3), ("1/0", 1)])
+def test_a_program_that_ends_while_texts_are_written_ends_as_it_wants(end: str, code: int) -> None:
+    program = (
+        "import eft_demo\n"
+        "eft = eft_demo.load()\n"
+        "runs = [eft.run('Tell me about Peru', length=250, seed=seed) for seed in range(9)]\n"
+        "next(iter(runs[0]))\n" + end
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == code, ended.stderr
+    assert "terminate" not in ended.stderr
 
 
 def test_the_example_in_the_guide_runs(

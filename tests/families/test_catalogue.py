@@ -7,11 +7,18 @@ import pytest
 import yaml
 
 from eft_demo.errors import FamilyError, InputError, OutOfMemory
-from eft_demo.families.catalogue import EXAMPLES, Example, find_entry, list_entries, read_entry
+from eft_demo.families.catalogue import (
+    EXAMPLES,
+    Example,
+    find_entry,
+    known_files,
+    list_entries,
+    read_entry,
+)
 from eft_demo.families.prompt import ChatTemplate, Frame, around
 from eft_demo.models.plan import make_plan, menu_entry
 from eft_demo.runs.prompt_format import PromptFormat
-from eft_demo.settings import Settings
+from eft_demo.settings import BUNDLED, Settings
 
 GB = 1_000_000_000
 OWN = """\
@@ -317,3 +324,11 @@ def test_a_path_without_a_file_is_reported_as_a_missing_file(tmp_path: Path) -> 
         find_entry(str(tmp_path / "nothing.txt"), Settings())
     with pytest.raises(FamilyError, match="There is no family 'qwen9'"):
         find_entry("qwen9", Settings())
+
+
+def test_a_family_of_the_catalogue_may_be_named_by_its_file(tmp_path: Path) -> None:
+    for name, file in known_files(Settings()).items():
+        assert find_entry(str(file), Settings()) == find_entry(name, Settings())
+    link = tmp_path / "mine.yaml"
+    link.symlink_to(known_files(Settings())[BUNDLED])
+    assert find_entry(str(link), Settings()).name == BUNDLED

@@ -49,6 +49,7 @@ FIRST = TokenPlace("Up-scaled", 1)
         ("Base", TokenPlace("Base", "Oslo"), {"split": True}),
         ("Base", TokenPlace("Base", 999), {"changed": True}),
         ("Other", None, {"has": "a"}),
+        ("Base", None, {"same_as": ("pirate", "Other")}),
     ],
 )
 def test_a_false_claim_is_found(column: str, place: TokenPlace | None, says: dict[str, Any]) -> None:

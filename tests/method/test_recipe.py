@@ -137,3 +137,12 @@ def test_coefficients_follow_the_controls() -> None:
 def test_roles_can_be_renamed() -> None:
     assert str(UPSCALED.with_roles({"small_tuned": "pirate"})) == "large_base + alpha*(pirate - small_base)"
     assert UPSCALED.with_roles({}) == UPSCALED
+
+
+@pytest.mark.parametrize(
+    "text", ["large_base + 0.5²*(a - b)", "large_base + 1₂*(a - b)", "large_base + 2ª*(a - b)"]
+)
+def test_an_exponent_is_not_a_digit(text: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        parse(text)
+    assert text[mark_of(refused.value)] in "²₂ª"

@@ -339,3 +339,14 @@ def test_every_command_takes_a_family_file(monkeypatch: Patch, capsys: Capture, 
     assert run_cli(monkeypatch, *command, "--family-file", "missing.yaml") in (1, 2)
     said = capsys.readouterr()
     assert "missing.yaml cannot be read" in said.out + said.err
+
+
+def test_ctrl_c_before_the_command_has_begun_shows_no_traceback(monkeypatch: Patch, capsys: Capture) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt  # as while the options are read
+
+    monkeypatch.setattr(cli, "prepare_streams", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["eft_demo", "generate", "Hi"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(interrupted)  # type: ignore[arg-type]
+    assert ended.value.code == 130 and capsys.readouterr().err == ""

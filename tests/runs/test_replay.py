@@ -227,6 +227,13 @@ def test_any_value_in_any_place_is_replayed_or_refused(place: tuple[Any, ...], v
     show_or_refuse(json.dumps(document))
 
 
+@pytest.mark.parametrize("speed", [0, -1.0, 5e-324, 1e-300, 1e-9, 1e12])
+def test_any_speed_is_replayed(speed: float) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["columns"][0]["tokens_per_s"] = speed
+    show_or_refuse(json.dumps(document))
+
+
 def show_or_refuse(text: str) -> None:
     try:
         run = open_run(text)

@@ -159,6 +159,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"behaviour": ["pirate"]}, "behaviour_name", "behaviour"),
     ({"columns": "large_base"}, "columns_type", "columns"),
     ({"columns": [{"name": 3, "recipe": "large_base"}]}, "column_name", "column-0"),
+    ({"columns": [3]}, "column_type", "column-0"),
     ({"columns": [["x", "large_base"], ["y", " "]]}, "recipe_empty", "column-1"),
     ({"columns": [["x", "large_base +"]]}, "recipe_syntax", "column-0"),
     ({"columns": [["x", "x" * 501]]}, "recipe_too_long", "column-0"),

@@ -23,3 +23,11 @@ def test_messages_for_a_closed_session_are_dropped() -> None:
     boxes = Mailboxes(lambda session: False)
     boxes["gone"].put_nowait("words")
     assert "gone" not in boxes
+
+
+def test_a_session_may_be_deleted_for_each_of_its_streams() -> None:
+    boxes = Mailboxes(lambda session: True)
+    boxes["two"] = Queue()
+    for _ in range(2):
+        del boxes["two"]
+    assert "two" not in boxes

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Send
 
 from eft_demo.engine.run import Run
@@ -54,6 +55,29 @@ def serve(streams: Streams, query: bytes, path: str, app: ASGIApp) -> None:
 
     scope = {"type": "http", "path": path, "query_string": query}
     asyncio.run(TrackStreams(app, streams)(scope, silent, send))
+
+
+@pytest.mark.parametrize("cause", [HTTPException(404), None])
+def test_a_stream_whose_messages_another_one_took_ends_and_raises_nothing(
+    cause: HTTPException | None,
+) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: object, receive: object, send: Send) -> None:
+        raise RuntimeError("response already started") from cause
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/gradio_api/queue/data", "query_string": b"session_hash=two"}
+    streams = Streams()
+    if cause is None:  # a mistake of the program, which the log must show
+        with pytest.raises(RuntimeError):
+            asyncio.run(TrackStreams(app, streams)(scope, silent, send))
+    else:
+        asyncio.run(TrackStreams(app, streams)(scope, silent, send))
+        assert sent[-1]["type"] == "http.response.body" and not sent[-1]["more_body"]
+    assert not streams.listens("two")
 
 
 @pytest.mark.parametrize(
