@@ -2,7 +2,7 @@
 // of the server are only ever shown as text.
 
 import { postToRoom } from "../web/room-post.js";
-import { lateWords, linkWords, NO_ROOM, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { lateWords, linkWords, NO_ROOM, optionLines, pauseMs, readAddress, readKept, readTyped, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const KEPT = "eft-rooms"; // {last, tokens}: which phone this is in which room, so that its vote stays its own after a reload
 const LOST = "The connection is lost. This page keeps trying, and a vote is kept.";
@@ -211,7 +211,9 @@ function fromAddress() {
 
 part("enter").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (part("typed").value.trim()) join(part("typed").value.replace(/[\s-]/g, "").toUpperCase(), null);
+  const { code, invite } = readTyped(part("typed").value);
+  if (code) join(code, invite || null);
+  else if (part("typed").value.trim()) askForCode("This is neither a code nor the address of a room. Please enter the code on the screen.");
 });
 part("another").addEventListener("click", () => goOut(""));
 window.addEventListener("hashchange", fromAddress);

@@ -8,6 +8,12 @@ export function readAddress(hash) {
   return { code: code.toUpperCase(), invite };
 }
 
+// The same for what a person enters: a code, perhaps with spaces or dashes in it, or the whole address.
+export function readTyped(text) {
+  const link = /#\S+/.exec(text);
+  return link ? readAddress(link[0]) : { code: text.replace(/[\s-]/g, "").toUpperCase(), invite: "" };
+}
+
 // One line per option: what is on its button, and how the button looks.
 export function optionLines({ poll, mine }) {
   const all = poll.revealed ? Object.values(poll.counts).reduce((sum, count) => sum + count, 0) : 0;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lateWords, linkWords, optionLines, pauseMs, readAddress, readKept, statusOf, withRoom, withoutRoom } from "./state.js";
+import { lateWords, linkWords, optionLines, pauseMs, readAddress, readKept, readTyped, statusOf, withRoom, withoutRoom } from "./state.js";
 
 const options = [{ id: "7", label: " Lima" }, { id: "9", label: " Peru" }];
 const open = { news: 3, poll: { number: 1, kind: "token", title: "Which?", options, revealed: false }, mine: null, link: "" };
@@ -11,6 +11,12 @@ test("an address has a code, with or without an invitation; anything else is non
   assert.deepEqual(readAddress("#BCDFGH"), { code: "BCDFGH", invite: "" });
   assert.deepEqual(readAddress("#bcdfgh.x_7-k2pQ"), { code: "BCDFGH", invite: "x_7-k2pQ" });
   for (const hash of ["", "#", "#BCDFG", "#BCDFGHJ", "#BCDFGH.", "#BCDFGH.<b>", "#v=1&prompt=x"]) assert.deepEqual(readAddress(hash), { code: "", invite: "" });
+});
+
+test("what is entered may be a code or the whole address", () => {
+  for (const typed of ["bcd fgh", " BCD-FGH "]) assert.deepEqual(readTyped(typed), { code: "BCDFGH", invite: "" });
+  for (const typed of ["http://192.168.0.7:7860/room#bcdfgh.x_7-k2pQ", "Join: https://example.org/room#BCDFGH.x_7-k2pQ\n"]) assert.deepEqual(readTyped(typed), { code: "BCDFGH", invite: "x_7-k2pQ" });
+  for (const typed of ["", " - ", "http://192.168.0.7:7860/#v=1"]) assert.deepEqual(readTyped(typed), { code: "", invite: "" });
 });
 
 test("an open question shows the vote and nothing of the answer", () => {

@@ -49,22 +49,28 @@ export function tabs() {
   });
 }
 
-// Stores the memory of a history entry: its page, and its runs and texts by key, each with a sign and a function that makes it
-// if the sign is new. All is stored or, if there is no room, the rest of what was there stays. Returns whether there was room.
-/** @type {(id: string, page: () => any, runs: Map<string, [string, () => string]>, texts: Map<string, [string, () => string]>) => boolean} */
+/** @typedef {Map<string, [sign: string, make: () => string]>} Parts key -> a sign that changes with the text, and what makes it */
+
+// Stores the memory of a history entry: its page, its runs and its texts. Only what has a new sign is made and written. Returns
+// whether there was room; if there was not, what is there may be of two times, and the caller drops it or tries with less.
+/** @type {(id: string, page: () => any, runs: Parts, texts: Parts) => boolean} */
 export function writeMemory(id, page, runs, texts) {
-  const parts = [...[...texts].map(([key, made]) => /** @type {const} */ ([keyOf("text", id, key), ...made])), ...[...runs].map(([key, made]) => /** @type {const} */ ([keyOf("run", id, key), ...made]))];
-  const fresh = parts.filter(([key, sign]) => written.get(key)?.sign !== sign).map(([key, sign, make]) => ({ key, sign, text: make() }));
-  const changed = new Set(fresh.map(({ key }) => key)), now = new Set(parts.map(([key]) => key));
-  const size = [...fresh.map(({ text }) => text.length), ...[...now].filter((key) => !changed.has(key)).map((key) => written.get(key)?.size || 0)];
-  if (size.reduce((sum, one) => sum + one, 0) > MAX_CHARS) return false;
-  for (const key of keys(id)) if (!key.startsWith("eft-tab:") && !now.has(key)) remove(key);
+  /** @type {(kind: "run" | "text", parts: Parts) => {key: string, sign: string, make: () => string}[]} */
+  const named = (kind, parts) => [...parts].map(([key, [sign, make]]) => ({ key: keyOf(kind, id, key), sign, make }));
+  const parts = [...named("text", texts), ...named("run", runs)], sizes = new Map(parts.map(({ key }) => [key, written.get(key)?.size || 0]));
+  const fresh = parts.filter(({ key, sign }) => written.get(key)?.sign !== sign).map(({ key, sign, make }) => ({ key, sign, text: make() }));
+  for (const { key, text } of fresh) sizes.set(key, text.length);
+  if (sum(sizes.values()) > MAX_CHARS) return false;
+  for (const key of keys(id)) if (!key.startsWith("eft-tab:") && !sizes.has(key)) remove(key);
   for (const { key, sign, text } of [...fresh, { key: keyOf("tab", id), sign: "", text: JSON.stringify(page()) }]) {
     if (!put(key, text) && !(dropOthers(id) && put(key, text))) return false;
     written.set(key, { sign, size: text.length });
   }
   return true;
 }
+
+/** @type {(numbers: Iterable<number>) => number} */
+const sum = (numbers) => [...numbers].reduce((total, one) => total + one, 0);
 
 /** @type {(key: string, text: string) => boolean} */
 function put(key, text) {
@@ -94,4 +100,4 @@ export function dropOthers(id) {
   return others.length > 0;
 }
 
-export const charsWritten = () => [...written.values()].reduce((sum, { size }) => sum + size, 0);
+export const charsWritten = () => sum([...written.values()].map(({ size }) => size));

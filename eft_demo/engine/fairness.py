@@ -47,9 +47,8 @@ def check_queue_room(
     queue, held = list(waiting), [seq.run.request.owner for seq in list(seqs)]
     ahead = _ahead([*map(_size, queue), len(request.spec.columns)], most - len(held))
     if ahead >= settings.max_waiting:
-        raise Overloaded(
-            f"The server is busy and {ahead} others are waiting already. Please try again in a moment."
-        )
+        state = f"{ahead} others are waiting already" if ahead else "no run may wait (EFT_MAX_WAITING)"
+        raise Overloaded(f"The server is busy and {state}. Please try again in a moment.")
     if not request.owner:
         return
     own = [_size(run) for run in queue if run.request.owner == request.owner]

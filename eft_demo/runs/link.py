@@ -403,9 +403,7 @@ def _float(name: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e300:
-        raise InputError(
-            f"In this link, {show_value(name)} must be a number; got {show_value(text)}.", code="link_number"
-        )
+        raise InputError(f"{show_value(name)} must be a number; got {show_value(text)}.", code="link_number")
     return value
 
 

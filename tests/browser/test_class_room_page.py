@@ -75,7 +75,10 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     code, address = (page.inner_text(f"[data-part=room-{name}]") for name in ("code", "address"))
     first = phone(site, f"http://{address}#{code}", **NO_LIMITS)
     second = phone(site, f"http://{address}", viewport=PHONE, color_scheme="dark")
-    second.fill("#typed", f"{code[:3].lower()} {code[3:]}")
+    second.fill("#typed", f"http://{address}#v=1")  # the address of something else
+    second.keyboard.press("Enter")
+    second.wait_for_function("document.querySelector('#trouble').textContent.includes('neither')")
+    second.fill("#typed", f" http://{address}#{code.lower()} ")
     second.keyboard.press("Enter")
     second.wait_for_selector("#status:focus")  # the form, which had the focus, is gone
     says(page, "room-count", "2 phones joined")

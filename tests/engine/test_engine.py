@@ -401,7 +401,7 @@ def test_surplus_waiting_runs_are_rejected_and_others_unaffected() -> None:
 def test_runs_that_fit_into_free_sequences_do_not_count_as_waiting() -> None:
     engine = toy_engine(Settings(max_sequences=6, max_waiting=0))
     runs = [engine.submit(toy_request()) for _ in range(2)]
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded, match="EFT_MAX_WAITING"):
         engine.submit(toy_request())
     for columns in drive(engine, *runs):
         assert reasons(columns) == ["length"] * 3
