@@ -36,7 +36,7 @@ from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.server_functions import Served, address_of, server_functions
 from eft_demo.ui.space import gpu_decorator
-from eft_demo.ui.visitors import Turns, Visitor
+from eft_demo.ui.visitors import Arrivals, Turns, Visitor
 from eft_demo.ui.web_modules import LATER, page_modules
 from eft_demo.ui.world import world_of
 
@@ -50,7 +50,8 @@ class Page(gr.Blocks):  # type: ignore[misc]  # gradio is Any to mypy
     service: Service  # the one in use: read again at each event, because the family can be switched
     live: handlers.LiveRuns
     switch: Switch
-    rooms: Rooms  # once it is served
+    rooms: Rooms  # once it is served, as the next
+    arrivals: Arrivals
 
     def switch_service(self, service: Service) -> None:
         """Serve all visitors with another family from now on, and return the old service."""

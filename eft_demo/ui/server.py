@@ -32,7 +32,7 @@ from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.serving import Server
-from eft_demo.ui.visitors import TrackStreams
+from eft_demo.ui.visitors import Arrivals, TrackArrivals, TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
 from eft_demo.ui.world import route as world_route
 
@@ -81,6 +81,7 @@ def welcome(url: str, key: str) -> str:
 
 def start(demo: Page, settings: Settings) -> str:
     """Start serving in the background and return the address. Raises InputError if no port is free."""
+    demo.arrivals = Arrivals()
     demo.rooms = Rooms(settings, most_waiting=int(FOR_ROOMS * connection_limits()[0]))
     bound = listen(settings.host, settings.port)
     port = port_of(bound)
@@ -139,7 +140,11 @@ def _app_options(demo: Page) -> dict[str, Any]:
             world_route,
             *demo.rooms.routes(),
         ],
-        "middleware": [Middleware(OwnAddress), Middleware(TrackStreams, streams=demo.live.streams)],
+        "middleware": [
+            Middleware(OwnAddress),
+            Middleware(TrackStreams, streams=demo.live.streams),
+            Middleware(TrackArrivals, arrivals=demo.arrivals),
+        ],
         "exception_handlers": {RequestValidationError: unreadable_post},
     }
 
@@ -206,7 +211,8 @@ def unknown(demo: Page) -> Unknown:
 def _begun_runs(demo: Page) -> int:
     """How many runs were posted and have not ended. The engine refuses some later, when their turn comes."""
     queue = demo._queue
-    return len(queue) + sum(len(batch) for batch in queue.active_jobs if batch)
+    active = sum(len(batch) for batch in queue.active_jobs if batch)
+    return demo.arrivals.count + len(queue) + active
 
 
 def _known(number: object, known: Mapping[int, object]) -> bool:

@@ -186,6 +186,31 @@ class TrackStreams:
             self.streams.closed(session, stream)
 
 
+@dataclass(slots=True)
+class Arrivals:
+    """How many runs were posted that Gradio has not put into its queue yet. Use it from one event loop only.
+
+    In a burst, hundreds arrive before the first of them is in the queue.
+    """
+
+    count: int = 0
+
+
+class TrackArrivals:
+    """ASGI middleware that counts posted runs until they are answered, that is, in the queue."""
+
+    def __init__(self, app: ASGIApp, arrivals: Arrivals) -> None:
+        self.app, self.arrivals = app, arrivals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        counts = scope["type"] == "http" and scope["path"].rstrip("/").endswith("/queue/join")
+        self.arrivals.count += counts
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.arrivals.count -= counts
+
+
 @dataclass(slots=True, eq=False)
 class _Ticket:
     visitor: Visitor

@@ -15,7 +15,7 @@ import pytest
 
 from eft_demo.settings import Settings
 from eft_demo.ui import connections, gate
-from eft_demo.ui.page import Page
+from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page
 
 JOIN, CALL = "/gradio_api/queue/join", "/gradio_api/component_server/"
 EVIL = "http://evil.example"
@@ -383,6 +383,16 @@ def test_concurrent_bodies_have_a_shared_limit(
     assert client.post(CALL, json=asked(page, data="x" * 1000)).status_code == 200
     monkeypatch.undo()
     assert client.post(CALL, json=asked(page)).status_code == 200
+
+
+def test_runs_beyond_all_limits_are_refused_while_the_others_are_still_arriving(
+    page: tuple[Page, str], client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page[0].arrivals, "count", MAX_PARALLEL_RUNS)
+    body = {"data": [], "fn_index": 0, "session_hash": "abc123"}
+    answer = client.post(JOIN, json=body)
+    assert answer.status_code == 503 and str(MAX_PARALLEL_RUNS) in answer.text
+    assert client.post(CALL, json=asked(page)).status_code == 200  # everything else goes on
 
 
 def test_the_number_of_values_in_a_body_is_limited(client: httpx.Client, page: tuple[Page, str]) -> None:

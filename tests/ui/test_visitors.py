@@ -17,7 +17,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import visitors
 from eft_demo.ui.handlers import SUPERSEDED, LiveRuns
 from eft_demo.ui.visitor_store import VisitorStore
-from eft_demo.ui.visitors import Streams, TrackStreams, Turns, Visitor, network
+from eft_demo.ui.visitors import Arrivals, Streams, TrackArrivals, TrackStreams, Turns, Visitor, network
 from tests.asking import spec
 from tests.fakes import CHANT, make_service
 from tests.waiting import until
@@ -95,6 +95,23 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
         serve(streams, b"session_hash=one", path, app)
     assert not streams.is_read("one", 1)
     serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # without a session nothing is counted
+
+
+@pytest.mark.parametrize(("path", "counted"), [("/gradio_api/queue/join", 1), ("/gradio_api/queue/data", 0)])
+def test_a_posted_run_counts_until_it_is_answered(path: str, counted: int) -> None:
+    arrivals = Arrivals()
+
+    async def app(scope: object, receive: object, send: Send) -> None:
+        assert arrivals.count == counted
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(
+            TrackArrivals(app, arrivals)(
+                {"type": "http", "path": path}, silent, lambda message: asyncio.sleep(0)
+            )
+        )
+    assert arrivals.count == 0
 
 
 def test_a_reader_with_a_blocked_stream_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
