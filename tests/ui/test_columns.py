@@ -90,7 +90,7 @@ def test_typed_columns_are_read_and_small_tuned_is_not_replaced(service: Service
         ([column("large_base")] * 5, "columns", "from 1 to 4; got 5"),
         ("large_base", "columns", "must be a list"),
         ({}, "columns", "must be a list"),
-        ([3], "column-0", "The name of a column"),
+        ([3], "column-0", "a name and a recipe"),
         ([column("large_base", "")], "column-0", "1 to 60 characters"),
         ([column("large_base", "x" * 61)], "column-0", "1 to 60 characters"),
         ([column("large_base", ["x"])], "column-0", "got a list"),
