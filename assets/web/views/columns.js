@@ -44,14 +44,13 @@ export function addToken(column, token) {
   writeToken(column, token, span, run.factors);
 }
 
-// Once per update and column, because reading a height forces a new layout.
+// The columns that grow in this update. All heights are read before any of them grows, because reading one afterwards would
+// force a new layout for each column.
 const grown = new Set();
 
 export function growColumn(column) {
-  if (grown.has(column)) return;
+  if (!grown.size) for (const { view } of run.columns) view.atEnd = view.text.scrollHeight - view.text.scrollTop - view.text.clientHeight < 60;
   grown.add(column);
-  const box = column.view.text;
-  column.view.atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
 }
 
 export function settleColumns() {
