@@ -200,15 +200,16 @@ def test_four_columns_lie_side_by_side_on_a_phone(site: Site) -> None:
     choose(page, 3, "Blend")
     choose(page, 0, "Pad")
     wait_names(page, "Pad", "Tuned", "Up-scaled", "Blend")
-    lefts = page.eval_on_selector_all(".pane", "panes => panes.map(pane => pane.offsetLeft)")
-    assert (
-        len(set(lefts)) == 4
-        and min(page.eval_on_selector_all(".pane", "p => p.map(o => o.offsetWidth)")) > 300
+    page.wait_for_function(
+        """() => {
+            const panes = [...document.querySelectorAll('.pane')];
+            return new Set(panes.map(pane => pane.offsetLeft)).size === 4 && panes.every(pane => pane.offsetWidth > 300);
+        }"""
     )
     for name in OPENERS:
         if page.get_attribute(f"[aria-controls={OPENERS[name]}]", "aria-expanded") == "false":
             open_drawer(page, name)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.wait_for_function("document.documentElement.scrollWidth <= 360")
 
 
 def test_each_slider_affects_the_streaming_text(site: Site) -> None:
