@@ -202,8 +202,8 @@ def test_four_columns_lie_side_by_side_on_a_phone(site: Site) -> None:
     wait_names(page, "Pad", "Tuned", "Up-scaled", "Blend")
     page.wait_for_function(
         """() => {
-            const panes = [...document.querySelectorAll('.pane')];
-            return new Set(panes.map(pane => pane.offsetLeft)).size === 4 && panes.every(pane => pane.offsetWidth > 300);
+            const panes = [...document.querySelectorAll('.pane')], lefts = panes.map(pane => pane.offsetLeft);
+            return new Set(lefts).size === 4 && panes.every(pane => pane.offsetWidth > 300);
         }"""
     )
     for name in OPENERS:
