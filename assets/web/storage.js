@@ -1,5 +1,5 @@
-// The browser's session storage: one memory for each history entry of this tab, whole or not at all. What a memory contains is
-// decided in views/memory.js.
+// The browser's session storage: one memory for each history entry of this tab, and what fits. What a memory contains is decided
+// in views/memory.js.
 //
 //   eft-tab:ID       {version, address, family, word, settings, places, view, nodes, history}: the page of one history entry
 //   eft-run:ID:KEY   the first line of a run, and the keys of its columns' texts
@@ -43,7 +43,7 @@ export function tabs() {
     try {
       return /** @type {[any, string][]} */ ([[stored("tab", id) || {}, id]]);
     } catch {
-      storage?.removeItem(key);
+      remove(key);
       return [];
     }
   });
@@ -52,7 +52,7 @@ export function tabs() {
 /** @typedef {Map<string, [sign: string, make: () => string]>} Parts key -> a sign that changes with the text, and what makes it */
 
 // Stores the memory of a history entry: its page, its runs and its texts. Only what has a new sign is made and written. Returns
-// whether there was room; if there was not, what is there may be of two times, and the caller drops it or tries with less.
+// whether there was room. If there was not, part of it may be written: the caller tries again with less, or drops it.
 /** @type {(id: string, page: () => any, runs: Parts, texts: Parts) => boolean} */
 export function writeMemory(id, page, runs, texts) {
   /** @type {(kind: "run" | "text", parts: Parts) => {key: string, sign: string, make: () => string}[]} */

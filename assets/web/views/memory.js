@@ -94,7 +94,7 @@ export function settingsBack() {
   return true;
 }
 
-// Stores all of these nodes or none. Returns whether there was room.
+// Stores these nodes. Returns whether there was room for all.
 function writeNodes(left, word) {
   const runs = new Map(), texts = new Map(); // key -> [sign, () => text]
   for (const one of left.flatMap(runsOf)) {
