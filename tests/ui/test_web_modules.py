@@ -181,7 +181,14 @@ def test_modules_joined_into_one_script_have_no_name_in_common(page: Path) -> No
         names += re.findall(r"^(?:export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
     assert len(names) == len(set(names)) > 20, sorted(name for name in names if names.count(name) > 1)
     joined = bundle(page)
-    assert joined.startswith('"use strict";') and not re.search(r"^(?:import|export)\b", joined, re.MULTILINE)
+    assert joined.startswith('"use strict";')
+    assert not re.search(r"^(?:import\b|export\b| *//)", joined, re.MULTILINE)
+
+
+def test_no_text_of_several_lines_has_a_line_that_would_be_left_out_as_a_comment() -> None:
+    for path in {path for page in [*SAVED, PHONE] for path in modules_of(page)}:
+        for template in re.findall(r"`[^`]*`", path.read_text(encoding="utf-8")):
+            assert not re.search(r"^ *//", template, re.MULTILINE), f"{path.name}: {template}"
 
 
 @pytest.mark.parametrize("line", ['import x from "./b.js";', "export default 1;", 'export * from "./b.js";'])
