@@ -47,10 +47,20 @@ def _check_role(role: str, request: RunRequest, column: int, models: Mapping[str
     length, room = len(prompts[role]), models[role].context
     if length >= room:
         with_turns = " with the earlier turns" if request.spec.turns else ""
-        remedy = "start a new conversation" if request.spec.turns else "shorten the prompt"
         raise InputError(
             f"The prompt is {length:,} tokens long{with_turns}; the model {role} has room for {room:,} "
-            f"tokens, prompt and answer together. Please {remedy}.",
+            f"tokens, prompt and answer together. Please {_ways_to_shorten(role, request)}.",
             code="prompt_too_long",
             where="prompt",
         )
+
+
+def _ways_to_shorten(role: str, request: RunRequest) -> str:
+    """What a person can do about a prompt that is too long: any part of it may be the long one."""
+    spec = request.spec
+    ways = ["start a new conversation" if spec.turns else "shorten the prompt"]
+    if spec.system:
+        ways.append("shorten the system prompt")
+    if role in spec.formats:
+        ways.append(f"change the prompt format of {role}")
+    return " or ".join(ways)

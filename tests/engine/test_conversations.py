@@ -16,6 +16,7 @@ from eft_demo.errors import InputError
 from eft_demo.families.family import Family, encode_prompt
 from eft_demo.method.sampling import Sampling
 from eft_demo.runs.conversation import Turn
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.settings import Settings
 from tests.asking import changed, finished, ids_of, make_request, three
@@ -97,6 +98,18 @@ def test_a_history_that_leaves_no_room_is_refused_with_the_way_out(
     with pytest.raises(InputError, match="earlier turns.*start a new conversation") as caught:
         engine.submit(replace(changed(asked, turns=turns), column_prompts=own))
     assert caught.value.code == "prompt_too_long"
+
+
+def test_a_prompt_that_leaves_no_room_names_every_part_that_may_be_too_long(
+    engine: Engine, asked: RunRequest, tiny_family: Family
+) -> None:
+    own = tuple(prompts(tiny_family, "word " * 3000) for _ in asked.column_prompts)
+    whole = replace(changed(asked, turns=(), system="word " * 1000), column_prompts=own)
+    with pytest.raises(InputError, match=r"Please shorten the prompt or shorten the system prompt\."):
+        engine.submit(whole)
+    formats = {"large_base": PromptFormat("plain", "word " * 1000 + "{prompt}")}
+    with pytest.raises(InputError, match=r"shorten the prompt or change the prompt format of large_base\."):
+        engine.submit(replace(changed(asked, turns=(), formats=formats), column_prompts=own))
 
 
 @pytest.fixture
