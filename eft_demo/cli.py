@@ -366,8 +366,43 @@ def evaluate(
     write_stdout(json.dumps(result) if as_json else quiz.to_markdown(result))
 
 
+# The measurements that `bench` makes instead of its own, each with the options that it reads.
+_INSTEAD: Mapping[str, frozenset[str]] = {
+    "soak": frozenset(),
+    "users": frozenset(),
+    "vocabulary": frozenset(),
+    "real": frozenset({"pairs", "new_tokens"}),
+}
+
+
+def _refuse_ignored(context: typer.Context) -> None:
+    """Raise InputError for options that the chosen measurement would ignore: its figures would mislead."""
+    given = {name: value for name, value in context.params.items() if _is_given(context, name)}
+    chosen = next((name for name in _INSTEAD if given.get(name)), None)
+    if chosen is None:
+        return
+    used = _INSTEAD[chosen] | {chosen, "as_json"}
+    ignored = [
+        f"--{'no-' * (value is False)}{name.replace('_', '-')}"
+        for name, value in given.items()
+        if name not in used
+    ]
+    if ignored:
+        named = " and ".join(ignored)
+        raise InputError(
+            f"bench --{chosen} measures something else and does not use {named}. "
+            f"Please leave out {named}, or --{chosen}.",
+            code="option_ignored",
+        )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+
+
 @app.command()
 def bench(
+    context: typer.Context,
     pairs: Annotated[int, typer.Option(min=3, help="Pairs of runs per comparison.")] = 15,
     new_tokens: Annotated[int, typer.Option(min=8, help="Tokens per text.")] = 64,
     start_app: Annotated[bool, typer.Option(help="Also time the start of the app.")] = True,
@@ -394,6 +429,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Time three columns against one stream, and the engine against plain transformers."""
+    _refuse_ignored(context)
     if soak:
         from eft_demo.lab import soak as strain
 

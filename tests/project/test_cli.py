@@ -274,6 +274,23 @@ def test_bench_asks_for_the_family_file_of_real_checkpoints(
     assert "family.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [
+        (["--users", "2", "--family", "tiny"], "--family"),
+        (["--soak", "--users", "2"], "--users"),
+        (["--vocabulary", "--pairs", "5", "--real", "folder"], "--pairs and --real"),
+        (["--real", "folder", "--new-tokens", "9", "--no-larger"], "--no-larger"),
+    ],
+)
+def test_bench_refuses_options_that_a_measurement_would_ignore(
+    monkeypatch: Patch, capsys: Capture, options: list[str], ignored: str
+) -> None:
+    """Its figures would be taken for those of the family that was named."""
+    assert run_cli(monkeypatch, "bench", *options) == 2
+    assert f"does not use {ignored}. Please leave out {ignored}, or {options[0]}." in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_bench_in_silence(
     monkeypatch: Patch, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
