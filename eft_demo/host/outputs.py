@@ -1,4 +1,4 @@
-"""Checks that output files and folders can be written, before the work that fills them begins.
+"""Output files: checked before the work that fills them begins, and replaced only by whole ones.
 
 Knows the file system; knows nothing about what is written.
 """
@@ -43,3 +43,17 @@ def writing(path: Path, option: str) -> Iterator[None]:
             f"{path} cannot be written ({reason}). Please choose another place with {option}.",
             code="not_writable",
         ) from None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`. If that fails, as on a full disk, the file stays as it was.
+
+    Raises OSError.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise

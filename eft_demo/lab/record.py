@@ -10,7 +10,7 @@ from pathlib import Path
 from eft_demo.engine.collect import collect, make_trace
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.host.outputs import check_file, check_folder, writing
+from eft_demo.host.outputs import check_file, check_folder, replace_file, writing
 from eft_demo.runs.gallery import GALLERY, GalleryEntry
 from eft_demo.runs.trace import FILE_DIGITS, RunTrace
 from eft_demo.settings import Settings
@@ -59,7 +59,7 @@ def _write(service: Service, entry: GalleryEntry, out: Path) -> Path:
         )
     path = _path(entry, out)
     with writing(path, "--out"):
-        path.write_text(text, encoding="ascii")
+        replace_file(path, text)
     return path
 
 

@@ -1,5 +1,6 @@
 """Output paths that cannot be written are rejected before anything is loaded, run or downloaded."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from eft_demo import cli
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.host.outputs import check_file, check_folder, writing
+from eft_demo.host.outputs import check_file, check_folder, replace_file, writing
 from eft_demo.lab import pin as lab
 from eft_demo.settings import ASSETS, Settings
 
@@ -97,3 +98,25 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     full.symlink_to("/dev/full")
     with pytest.raises(InputError, match="full .*No space left"), writing(full, "--out"):
         full.write_text("x")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from eft_demo.host.outputs import replace_file
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # a write beyond it fails, as on a full disk
+try:
+    replace_file(Path(sys.argv[1]), "new" * 1000)
+except OSError:
+    sys.exit(7)
+"""
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    replace_file(path, "old")
+    assert subprocess.run([sys.executable, "-c", FULL_DISK, str(path)]).returncode == 7
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
