@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import html
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -20,7 +21,7 @@ from typing import Any
 
 from eft_demo.engine.collect import WAIT_S, make_trace
 from eft_demo.engine.run import Run
-from eft_demo.engine.service import Service
+from eft_demo.engine.service import Service, ignores_system
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.catalogue import Entry
 from eft_demo.method.sampling_settings import SAMPLING, Sampling
@@ -86,7 +87,14 @@ class EFT:
         spec = RunSpec(prompt=prompt, columns=_columns(columns), **fields)
         for name in spec.controls.keys() - CONTROLS.keys() - set(spec.used_controls):
             raise InputError(f"No column of this run uses {name}.")  # most likely a typing error
-        return Writing(self._service, self._service.start_run(spec))
+        run = self._service.start_run(spec)
+        if ignores_system(self._service.family, run.request.spec):
+            warnings.warn(
+                "No model of this run has a chat template without a system prompt of its own, so system "
+                "changes nothing.",
+                stacklevel=2,
+            )
+        return Writing(self._service, run)
 
     def close(self) -> None:
         """End all runs and stop the engine."""

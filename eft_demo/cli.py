@@ -295,7 +295,7 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     """Load the family, run `spec` to its end and stop."""
     with end_quietly():  # importing torch takes a second, and the import system may swallow an interrupt
         from eft_demo.engine.collect import collect, make_trace
-        from eft_demo.engine.service import Service
+        from eft_demo.engine.service import Service, ignores_system
         from eft_demo.families.catalogue import find_entry
 
     entry = find_entry(family, settings)
@@ -304,6 +304,11 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     service = Service.load(settings, entry, wanted, _watcher())
     try:
         run = service.start_run(spec)
+        if ignores_system(service.family, run.request.spec):
+            write_stderr(
+                "Note: no model of this run has a chat template without a system prompt of its own, so "
+                "--system changes nothing."
+            )
         return make_trace(service, run.request.spec, collect(run))
     finally:
         service.stop()

@@ -41,6 +41,11 @@ def test_a_run_has_the_texts_of_the_same_spec(eft: EFT) -> None:
     assert list(run.texts) == [name for name, _ in FIRST]
 
 
+def test_a_system_prompt_that_no_model_reads_gets_a_warning(eft: EFT) -> None:
+    with pytest.warns(UserWarning, match="system changes nothing"):
+        eft.run(PROMPT, system="Be brief.", length=2).cancel()
+
+
 def test_tokens_come_in_order_with_their_records_and_again_from_the_first(eft: EFT) -> None:
     run = eft.run(PROMPT, columns=["large_base", "Tuned:assistant"], length=10)
     tokens = list(run)

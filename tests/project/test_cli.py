@@ -18,6 +18,7 @@ from eft_demo.errors import EFTError
 from eft_demo.lab import app_start, bench, doctor, vocabulary
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
+from tests.checkpoints import make_real_family
 
 Patch = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]
@@ -272,6 +273,16 @@ def test_bench_asks_for_the_family_file_of_real_checkpoints(
 ) -> None:
     assert run_cli(monkeypatch, "bench", "--real", str(tmp_path)) == 2
     assert "family.yaml" in capsys.readouterr().err
+
+
+def test_generate_says_when_no_model_reads_the_system_prompt(
+    monkeypatch: Patch, capsys: Capture, tmp_path: Path
+) -> None:
+    assert run_cli(monkeypatch, "generate", "Hi", *QUICK, "--system", "Be brief.") == 0
+    assert "--system changes nothing" in capsys.readouterr().err
+    chatty = ("--family", str(make_real_family(tmp_path, "qwen2")), "--max-new-tokens", "2")
+    assert run_cli(monkeypatch, "generate", "Hi", *chatty, "--system", "Be brief.") == 0
+    assert "changes nothing" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
