@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -413,7 +414,13 @@ def _pad(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:
-    """bfloat16 safetensors and the config."""
-    model.to(torch.bfloat16).save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
+    """bfloat16 safetensors and the config, whole or not at all: a file that is there counts as finished."""
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    model.to(torch.bfloat16).save_pretrained(new)
+    (new / "generation_config.json").unlink(missing_ok=True)
+    folder.mkdir(exist_ok=True)
+    for file in new.iterdir():
+        file.replace(folder / file.name)
+    new.rmdir()
     print(f"saved {folder} ({json.loads((folder / 'config.json').read_text())['model_type']})", flush=True)

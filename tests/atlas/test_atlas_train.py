@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from transformers import Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from eft_demo import cli
 from eft_demo.atlas import train
@@ -231,3 +231,31 @@ def test_a_training_without_time_says_what_is_done_and_goes_on(
     assert "before large_base began" in third and "tokenizer, small_base" in third and "again" in third
     assert (out / "small_base/model.safetensors").exists()
     assert "Done in" in said("--stage", "small_base") and not (out / "large_base").exists()
+
+
+def test_weights_that_were_not_written_whole_do_not_count_as_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = Qwen2Config(
+        vocab_size=8,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    model = Qwen2ForCausalLM(shape)
+
+    def on_a_full_disk(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "save_pretrained", on_a_full_disk)
+        with pytest.raises(OSError, match="No space"):
+            train.save(model, tmp_path / "small_base")
+    assert not (tmp_path / "small_base").exists()
+    train.save(model, tmp_path / "small_base")
+    assert {path.name for path in (tmp_path / "small_base").iterdir()} == {"config.json", "model.safetensors"}
+    assert [path.name for path in tmp_path.iterdir()] == ["small_base"]
