@@ -18,6 +18,9 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
+# Two workers share two cores, and a thread of torch that waits for another one's core keeps its own busy.
+torch.set_num_threads(1)
+
 # Files with such tests go first, in this order, and those with most tests first: what two workers end with
 # should be short.
 LONG = {"load": 0, "browser": 1, "slow": 2}
@@ -61,7 +64,6 @@ def tiny_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_settings(tiny_assets: Path) -> Settings:
     """Settings for exact comparisons: float32, one thread."""
-    torch.set_num_threads(1)
     return Settings(assets=tiny_assets, dtype="fp32", threads=1)
 
 
