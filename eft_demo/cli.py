@@ -536,8 +536,12 @@ def doctor(
     from eft_demo.lab.pin import pin as pin_catalogue
 
     settings = _settings(quantisation, base_url)
-    if pin and estimate:
-        raise InputError("--pin and --estimate are two different commands. Please give one of them.")
+    others = {"--estimate": estimate, "--quant": quantisation, "--base-url": base_url}
+    if pin and (ignored := " and ".join(name for name, value in others.items() if value)):
+        raise InputError(
+            f"--pin runs no model and does not use {ignored}. Please leave out {ignored}, or --pin.",
+            code="option_ignored",
+        )
     if estimate:
         checks = lab.estimates(settings, family)
     else:

@@ -302,6 +302,14 @@ def test_bench_refuses_options_that_a_measurement_would_ignore(
     assert f"does not use {ignored}. Please leave out {ignored}, or {options[0]}." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("others", [["--estimate"], ["--quant", "nf4", "--base-url", "http://h:8000/v1"]])
+def test_pinning_refuses_options_that_it_would_ignore(
+    monkeypatch: Patch, capsys: Capture, others: list[str]
+) -> None:
+    assert run_cli(monkeypatch, "doctor", "--pin", *others) == 2
+    assert f"does not use {' and '.join(others[::2])}" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_bench_in_silence(
     monkeypatch: Patch, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
