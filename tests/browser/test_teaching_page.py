@@ -108,6 +108,11 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
         word for word in ("Up-scaled", "Tuned", "assistant", "large_base", "behaviour") if word in perceived
     ]
     assert violations(page) == []
+    page.locator(".pane .text").first.focus()  # to scroll it
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
+    choose(page, "blind")
+    page.wait_for_selector(".option")
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     page.wait_for_selector(".option.right")
