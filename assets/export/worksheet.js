@@ -112,7 +112,7 @@ else {
   const column = run.columns[shown], blanks = blanksOf(column, run.labels);
   for (const [name, isKey] of [["sheet", false], ["key", true]]) {
     const who = el("p", "who");
-    who.append("Written by ", word(column.name), ": ", verbatim(el("code", "", column.recipe)), slidersText(column, blanks));
+    who.append(column.given >= column.tokens.length ? "A given text, scored by " : "Written by ", word(column.name), ": ", verbatim(el("code", "", column.recipe)), slidersText(column, blanks));
     part(name).append(who, textWith(column, blanks, isKey), ...sheet(column, blanks, isKey));
   }
 }

@@ -67,7 +67,8 @@ def log_odds_of(ours: ShownColumn, theirs: ShownColumn) -> dict[str, Any]:
     """
     text, sums = _text_and_sums(ours, theirs)
     figure = log_odds_figure(sums, text.labels, ours.name, theirs.name, text.palette)
-    return {**figure, "of": text.index, "note": f"The text is that of {text.name}."}
+    note = f"The text is that of {text.name}. Above 0, {ours.name} finds it more likely than {theirs.name}."
+    return {**figure, "of": text.index, "note": note}
 
 
 def _text_and_sums(ours: ShownColumn, theirs: ShownColumn) -> tuple[ShownColumn, list[float]]:
@@ -83,9 +84,6 @@ LOG_ODDS = PlotTab(
     name="odds",
     label="log-odds",
     title="Which column finds the text more likely",
-    hint=(
-        "How much more likely the text so far is under {column} than under {other}: "
-        "cumulative log-odds in nats."
-    ),
+    hint="Log-odds of the text so far, {column} against {other}, in nats.",
     figure=log_odds_of,
 )

@@ -7,8 +7,8 @@ WHAT_IF = PlotTab(
     label="what-if",
     title="What other slider values would choose",
     hint=(
-        "What {column} would choose at every value of the slider, with the same noise and the same text "
-        "before. A cell names the token where it changes. In rows that no model has scored, shaded cells are "
+        "What {column} would choose at every slider value, with the same noise. The text before stays the "
+        "same. A cell names the token where it changes. In rows that no model has scored, shaded cells are "
         "uncertain: an empty one probably keeps its token, one with “?” probably does not. Press a cell to "
         "select that token and move the slider there."
     ),

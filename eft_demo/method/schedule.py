@@ -76,11 +76,22 @@ def parse_schedule(text: object) -> Schedule:
         raise InputError(
             f"The number of tokens of the schedule {kind} is empty. {EXAMPLES}", code="schedule_tokens_empty"
         )
+    if kind == "list":
+        return Schedule(kind, factors=_read_factors(rest))
     try:
-        if kind == "list":
-            return Schedule(kind, factors=tuple(map(float, rest)))
         if len(rest) == (kind != "constant"):
             return Schedule(kind, sum(map(int, rest)))
     except ValueError:
         pass
     raise InputError(f"The schedule {show_value(text)} cannot be read. {EXAMPLES}", code="schedule_syntax")
+
+
+def _read_factors(words: list[str]) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, words))
+    except ValueError:
+        raise InputError(
+            f"The factors {show_value(' '.join(words))} cannot be read. Please write numbers from 0 to 1 "
+            "with spaces between them, such as 0 0.5 1.",
+            code="schedule_syntax",
+        ) from None

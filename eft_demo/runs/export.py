@@ -47,7 +47,8 @@ def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
     """One row per token and column, UTF-8 with a byte order mark, for spreadsheets.
 
     Cells with text are written by `plain_cell`: a leading ' is not part of the text. `bytes` has the exact
-    bytes of the token in hex. Raises InputError for more than `most` characters, before they are written.
+    bytes of the token in hex. `given`, if any were, is 1 for a token that was not sampled. Raises InputError
+    for more than `most` characters, before they are written.
     """
     records = [record for column in run.columns for record in column.tokens]
     controls = _names(record.controls for record in records)
@@ -58,6 +59,8 @@ def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
     head += ["draft_id", "draft_overlap", *controls, *(f"logprob_{role}" for role in roles)]
     is_cut = any(record.cut for record in records)
     head += ["certain", "hidden", "off_nats"] if is_cut else []
+    is_given = any(column.given for column in run.columns)
+    head += ["given"] if is_given else []
     out = _Limited(most)
     out.write(BYTE_ORDER_MARK)
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
@@ -69,7 +72,8 @@ def to_csv(run: RunTrace, most: int = MAX_FILE_CHARS) -> str:
             bytes_in_hex = pieces.get(record.id, b"").hex(" ")
             token = [record.position, record.id, plain_cell(text), plain_cell(bytes_in_hex)]
             cut = _cut_figures(record) if is_cut else []
-            row = [*start, *token, *_figures(record, terms, controls, roles), *cut, *end]
+            given = [int(record.position < column.given)] if is_given else []
+            row = [*start, *token, *_figures(record, terms, controls, roles), *cut, *given, *end]
             writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
     return out.getvalue()
 
@@ -124,7 +128,8 @@ def _markdown_lines(run: RunTrace) -> Iterable[str]:
     for column in run.columns:
         yield from [f"## {escape_markdown(column.name)}", "", *_fenced(column.recipe), ""]
         yield from [*_fenced(column.text), ""]
-        yield from [escape_markdown(f"{column.finish_reason}, {len(column.tokens)} tokens"), ""]
+        given = ", all given: this column only scored the text" if column.is_scored else ""
+        yield from [escape_markdown(f"{column.finish_reason}, {len(column.tokens)} tokens{given}"), ""]
         yield from [escape_markdown(column.error), ""] if column.error else []
         yield from _moved_table(column, run)
 

@@ -103,6 +103,11 @@ class ColumnTrace:
     given: int = 0  # number of tokens at the start that were given, as in a branch, not sampled
     seed: int | None = None  # None: the run's; another if a branch wrote only some columns again
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether it wrote nothing itself: all its tokens were given, as those of a shared text."""
+        return 0 < len(self.tokens) <= self.given
+
 
 @dataclass(frozen=True, slots=True)
 class RunTrace:

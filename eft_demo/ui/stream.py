@@ -62,6 +62,7 @@ from eft_demo.ui.column_headers import column_head
 
 # The figures' colours are the page's own, resolved in the browser, so they follow dark and light.
 PAGE_PALETTE = {name: f"var(--{name})" for name in LIGHT}
+SCORED = "Scores a given text"  # in place of what the recipe does: it did not write the text
 MAX_LISTED = 10  # candidates sent with a token, for the card and for counterfactuals
 
 
@@ -102,7 +103,8 @@ def trace_lines(
     `captions` are those of the run's family, where it is known.
     """
     played = replay(trace)
-    encoder = Encoder(trace.spec, played.pieces, played.stop_ids, captions)
+    scored = [p for p, column in enumerate(trace.columns) if column.is_scored]
+    encoder = Encoder(trace.spec, played.pieces, played.stop_ids, captions, scored)
     if any(givens := [column.given for column in trace.columns]):
         origin = {**origin, "givens": givens}
     if any(column.seed is not None for column in trace.columns):
@@ -118,6 +120,7 @@ class Encoder:
     token_bytes: Sequence[bytes] | Mapping[int, bytes]
     stop_ids: Collection[int]
     captions: Mapping[str, str] = field(default_factory=dict)  # of the family
+    scored: Collection[int] = ()  # columns that did not write their text
     sent: set[int] = field(default_factory=set)
     chars: dict[int, int] = field(default_factory=dict)
     values: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -130,12 +133,13 @@ class Encoder:
         columns = [
             {
                 **column_head(name, recipe, self.captions),
+                **({"about": SCORED} if p in self.scored else {}),
                 "roles": recipe.roles,
                 "terms": _terms(recipe),
                 "drafter": default_drafter(recipe),
                 "bars": figure["data"],
             }
-            for (name, recipe), figure in zip(spec.columns, figures, strict=True)
+            for p, ((name, recipe), figure) in enumerate(zip(spec.columns, figures, strict=True))
         ]
         return line(
             "run",

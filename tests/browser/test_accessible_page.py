@@ -182,6 +182,18 @@ def test_the_focus_stays_on_a_candidate_when_the_run_ends(site: Site) -> None:
     assert page.evaluate("document.activeElement.matches('.cand')")
 
 
+def test_the_focus_goes_from_stop_to_the_slider_when_the_run_is_over(site: Site) -> None:
+    page = site.open()
+    run(page, "chant", 200)
+    page.wait_for_selector(".pane.up .t")
+    page.focus("[data-part=run]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.part") == "stop"
+    page.keyboard.press("Enter")
+    wait_end(page)
+    assert page.evaluate("document.activeElement.dataset.part") == "alpha"
+
+
 def test_a_token_that_gets_the_focus_back_is_in_view(site: Site) -> None:
     page = site.open(800, 437)  # 1600 by 874 at 200 %
     run(page, "abcdef", 20)

@@ -120,6 +120,10 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
     looks_right(first, 360)
     page.click("[data-part=poll-close]")
     first.wait_for_selector("#poll", state="hidden")
+    page.click("[data-part=lesson-next]")  # step 4 shows the run of step 3
+    first.wait_for_selector("#link[href$='step=4']")
+    page.click("[data-part=lesson-back]")
+    first.wait_for_selector("#link[href$='step=3']")
 
     ask(page, "blind")
     first.wait_for_selector("#options button")

@@ -123,6 +123,18 @@ def test_the_what_if_plot_loads_the_full_script_and_the_bars_stay_as_they_were(s
     assert page.evaluate(SCRIPTS) == [LIGHT, FULL]
 
 
+def test_the_line_above_a_plot_names_its_columns_in_sight(site: Site) -> None:
+    page = ran(site)
+    for name, choices in (("odds", 2), ("strip", 1)):
+        page.click(f"[data-part=tab-{name}]")
+        line = page.locator(f"[data-part=panel-{name}] > .hint").first
+        for width in (1280, 1110, 800):
+            page.set_viewport_size({"width": width, "height": 720})
+            assert line.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), (name, width)
+        assert line.locator("select").count() == choices
+    assert "A cell names the token" in line.get_attribute("title")
+
+
 def test_an_added_tab_may_have_figures_for_either_script(site: Site) -> None:
     page = ran(site)
     page.click("[data-part=tab-added]")

@@ -359,6 +359,7 @@ def test_the_drawn_schedule_equals_the_engines(site: Site) -> None:
     open_drawer(page, "Method")
     for kind, value, text in [
         ("custom", "0 0.5 1 0.25", "list 0 0.5 1 0.25"),
+        ("custom", "0, 0.5; 1", "list 0 0.5 1"),  # as people also write lists
         ("warm", "7", "warmup 7"),
         ("only", "3", "first 3"),
     ]:

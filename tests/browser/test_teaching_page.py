@@ -108,6 +108,11 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
         word for word in ("Up-scaled", "Tuned", "assistant", "large_base", "behaviour") if word in perceived
     ]
     assert violations(page) == []
+    page.locator(".pane .text").first.focus()  # to scroll it
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
+    choose(page, "blind")
+    page.wait_for_selector(".option")
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     page.wait_for_selector(".option.right")
@@ -232,12 +237,16 @@ def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: 
         page.locator("[data-part=worksheet-save]").press("Enter")
     assert download.value.suggested_filename.endswith("-worksheet.html")
     download.value.save_as(tmp_path / "sheet.html")
-    (tmp_path / "hostile.html").write_text(to_worksheet(run_that_says(HOSTILE[0])), "utf-8")
+    hostile = run_that_says(HOSTILE[0])
+    for column in hostile.columns:
+        column.given = len(column.tokens)  # as of a shared text
+    (tmp_path / "hostile.html").write_text(to_worksheet(hostile), "utf-8")
     sheet = site.new_page()
     listen(sheet, site.complaints, (tmp_path.as_uri(), "data:"))
     sheet.goto((tmp_path / "sheet.html").as_uri())
     asked, key = (sheet.locator(f"[data-part={name}]") for name in ("sheet", "key"))
     assert "Great" not in asked.locator(".sheet-text").inner_text()
+    assert asked.locator(".who").inner_text().startswith("Written by Up-scaled")
     assert "α = 1.00" in asked.locator(".who").inner_text()  # without it the sums say nothing
     assert (
         "Great" in key.locator(".sheet-text").inner_text()
@@ -260,4 +269,5 @@ def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: 
     assert key.is_hidden()
     sheet.goto((tmp_path / "hostile.html").as_uri())
     assert HOSTILE[0] in sheet.locator("[data-part=prompt]").inner_text()
+    assert asked.locator(".who").inner_text().startswith("A given text, scored by")
     assert sheet.evaluate("window.pwned") is None and sheet.locator("main img, main script").count() == 0

@@ -156,6 +156,19 @@ def test_a_scroll_that_begins_on_the_slider_leaves_it_where_it_was(site: Site) -
     assert page.input_value("#eft-alpha") == before
 
 
+def test_a_run_beside_a_lesson_brings_its_text_into_sight(site: Site) -> None:
+    page = site.open(360, 740, query="/#lesson=ten-steps&step=6", **PHONE)
+    page.wait_for_selector(".pane.up .t", state="attached")
+    page.fill("[data-part=prompt]", "chant")
+    page.tap("[data-part=run]")
+    page.wait_for_function("document.querySelector('.pane.up .text')?.textContent.startsWith('h')")
+    page.wait_for_function("""() => {
+        const { top } = document.querySelector('.pane.up .text').getBoundingClientRect();
+        const bar = document.querySelector('.steer').getBoundingClientRect().bottom;
+        return top > bar && top < innerHeight / 2;
+    }""")
+
+
 def test_no_field_makes_a_phone_zoom_and_nothing_is_wider_than_it(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     run(page, "gold", 20)

@@ -46,6 +46,11 @@ def test_an_invalid_schedule_is_refused(text: object) -> None:
         parse_schedule(text)
 
 
+def test_a_list_that_cannot_be_read_is_refused_without_the_word_that_the_page_adds() -> None:
+    with pytest.raises(InputError, match="'0 x' cannot be read.* such as 0 0.5 1"):
+        parse_schedule("list 0 x")
+
+
 @given(st.text(max_size=30))
 def test_any_text_parses_or_raises_an_input_error(text: str) -> None:
     try:

@@ -87,6 +87,23 @@ def test_csv_says_what_a_servers_cut_leaves_open_where_there_is_one() -> None:
     assert found == [("1", "0", "0"), ("0", "0.25", "")]
 
 
+def test_a_file_says_which_tokens_were_given_and_which_texts_were_only_scored() -> None:
+    run = run_that_says("x")
+    assert "given" not in rows_of(export.to_csv(run))[0]
+    assert "given" not in export.to_markdown(run)
+    scored, branch = run.columns
+    run.columns[:] = [
+        dataclasses.replace(scored, given=len(scored.tokens)),
+        dataclasses.replace(branch, given=1),
+    ]
+    rows = rows_of(export.to_csv(run))
+    assert [row["given"] for row in rows] == ["1"] * len(scored.tokens) + ["1"] + ["0"] * (
+        len(branch.tokens) - 1
+    )
+    of_scored, of_branch = export.to_markdown(run).split("\n## ")[1:]
+    assert "only scored the text" in of_scored and "only scored the text" not in of_branch
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_markdown_shows_texts_in_blocks_they_cannot_leave(text: str) -> None:
     page = export.to_markdown(run_that_says(text, prompt="a prompt"))

@@ -16,6 +16,7 @@ from eft_demo.runs.trace import Cut, Draft
 from eft_demo.ui import stream as wire
 from tests.asking import spec
 from tests.records import make_record
+from tests.saying import run_that_says
 
 COLUMNS = (("Base", BASE), ("Tuned", TUNED), ("Up-scaled", UPSCALED))
 BYTES = [b"", b" Lima", b" <script>", b"\xe2\x80", b"\n"]
@@ -40,6 +41,14 @@ def test_the_run_line_describes_the_columns() -> None:
     assert (line["id"], line["n"], line["attributed"]) == ("id", 7, 2)
     assert line["columns"][2]["bars"][0]["marker"]["color"] == "var(--base)"
     assert line["columns"][2]["about"] and line["layout"]["barmode"] == "relative"
+
+
+def test_a_column_that_only_scored_a_text_is_not_said_to_have_written_it() -> None:
+    run = run_that_says("x")
+    run.columns[0] = replace(run.columns[0], given=len(run.columns[0].tokens))
+    first, second = json.loads(wire.trace_lines(run)[0])["columns"]
+    assert first["about"] == "Scores a given text"
+    assert second["about"] not in ("", first["about"])
 
 
 def test_the_run_line_has_the_sampling_settings() -> None:

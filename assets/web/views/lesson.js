@@ -57,6 +57,7 @@ function closeLesson() {
   setAddress("");
   measure();
   emit("changed");
+  emit("step");
   if (inside) part("teach-open").focus();
 }
 
@@ -72,6 +73,7 @@ function arrive() {
   drawStep();
   if (!lesson.broken) setAddress(lessonHash(lesson.name, lesson.at));
   emit("changed");
+  emit("step"); // no run may follow: steps can show the same one, or the person's own
   say("Step " + (lesson.at + 1) + " of " + lesson.steps.length + ": " + [step().title, ...step().text].join(" "));
   const { tab, colour } = step().show;
   return isOwn() ? apply({ ...USUAL, ...(tab && { tab }), ...(colour && { colour }) }) : show(false);

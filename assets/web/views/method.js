@@ -74,11 +74,12 @@ function showMethod(name) {
   showMethodSummary();
 }
 
-// In the server's syntax: "warmup 8", "top-p 0.95".
+// In the server's syntax: "warmup 8", "top-p 0.95". People write lists with commas too.
 export function methodNow() {
   return Object.fromEntries(Object.keys(METHODS).map((name) => {
     const { menu, more, value } = methodParts(name);
-    return [name, more.hidden ? menu.value : menu.value + " " + (noNumber(value) ?? value.value)];
+    const typed = METHODS[name][1][menu.value].text ? value.value.trim().split(/[\s,;]+/).join(" ") : noNumber(value) ?? value.value;
+    return [name, more.hidden ? menu.value : menu.value + " " + typed];
   }));
 }
 

@@ -35,9 +35,9 @@ function noteSwiping({ matches }) {
   else part("columns").removeAttribute("tabindex");
 }
 
-// Scrolls to the texts of a run that a person asked for: on a small screen they begin below the controls.
+// Scrolls to the texts of a run that a person asked for: on a small screen they begin below the controls, and a lesson.
 function bringIntoSight() {
-  if (phoneWidth().matches && run && !run.recorded && !run.of && !lesson && part("columns").getBoundingClientRect().top > window.innerHeight / 2) part("stage").scrollIntoView();
+  if (phoneWidth().matches && run && !run.recorded && !run.of && part("columns").getBoundingClientRect().top > window.innerHeight / 2) part(lesson ? "pane-tabs" : "stage").scrollIntoView();
 }
 
 export function listen() {

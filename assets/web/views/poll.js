@@ -46,12 +46,12 @@ export function reveal() {
 // Closes the question; what it hid is seen again. Returns whether one was open.
 export function endPoll() {
   if (!poll) return false;
-  const inside = part("poll").contains(document.activeElement), covered = wholeRun() !== run, { whole = null, at = null } = cover || {};
+  const before = document.activeElement, inside = part("poll").contains(before), covered = wholeRun() !== run, { whole = null, at = null } = cover || {};
   closePoll();
   setCover(null);
   if (covered) showAgain(whole, at);
   emit("poll");
-  if (inside) part(part("presented").hidden ? "teach-open" : "presented-prompt").focus({ preventScroll: true });
+  if (inside || !before.isConnected) part(part("presented").hidden ? "teach-open" : "presented-prompt").focus({ preventScroll: true }); // or a disguised text had it
   return true;
 }
 

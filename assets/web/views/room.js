@@ -186,7 +186,7 @@ export function listen() {
   part("room-end").addEventListener("click", end);
   part("room-copy").addEventListener("click", copyLink);
   on("poll", () => classRoom && (noteRoom({ voted: 0 }), draw(), sendShown()));
-  for (const kind of ["run", "shown"]) on(kind, () => classRoom && sendShown());
+  for (const kind of ["run", "shown", "step"]) on(kind, () => classRoom && sendShown());
   const room = kept();
   if (room) on("page", () => classRoom || presentAgain(room));
 }

@@ -31,7 +31,9 @@ export function requestStop(id) {
 export function setRunning(now) {
   const was = running;
   noteRunning(now);
+  const held = part("stop").matches(":focus-visible");
   part("stop").disabled = !now;
+  if (held && !now) part("alpha").focus({ preventScroll: true }); // a disabled button loses the focus; a late Enter does nothing on the slider
   part("run").classList.toggle("busy", now);
   element.querySelector(".eft").classList.toggle("is-running", now);
   if (was && !now) say("Stopped"); // until another message says more, as the end of a run does

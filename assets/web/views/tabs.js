@@ -54,8 +54,10 @@ function addTab({ name, label, title, hint }) {
   panel.dataset.part = "panel-" + name;
   panel.setAttribute("aria-labelledby", button.id);
   const words = el("p", "hint"), note = el("p", "plot-empty"), box = el("div", "plot notranslate");
-  words.append(...hint.split(/\{(column|other)\}/).map((piece, i) => (i % 2 ? makeChoice(name, piece) : piece)));
-  words.title = hint.replace(/\{(column|other)\}/g, (_, piece) => (piece === "other" ? "the other column" : "the column")); // a narrow tab cuts the line
+  const [first, ...more] = hint.split(/(?<=\.) /); // beside the tabs, there is a place for one sentence
+  words.append(...first.split(/\{(column|other)\}/).map((piece, i) => (i % 2 ? makeChoice(name, piece) : piece)));
+  if (more.length) words.append(el("span", "more", " " + more.join(" ")));
+  words.title = hint.replace(/\{(column|other)\}/g, (_, piece) => (piece === "other" ? "the other column" : "the column"));
   note.dataset.part = name + "-note";
   Object.assign(box, { translate: false, tabIndex: 0, role: "application", ariaLabel: title + ". Arrow keys move between tokens.", hidden: true });
   box.dataset.part = name + "-plot";
