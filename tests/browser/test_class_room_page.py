@@ -47,12 +47,18 @@ def ask(page: Any, what: str) -> None:
     page.wait_for_selector(".option")
 
 
+# A message between tabs takes a second, as where one of them is busy or slowed down in the background.
+LATE_MESSAGES = """{ const post = BroadcastChannel.prototype.postMessage;
+    BroadcastChannel.prototype.postMessage = function(m) { setTimeout(() => post.call(this, m), 1000); }; }"""
+
+
 def copy_of(site: Site, page: Any) -> Any:
-    """A duplicate of this tab, which gets all that its original has stored."""
+    """A duplicate of this tab, which gets all that its original has stored, on a busy machine."""
     stored = page.evaluate("({...sessionStorage})")
     copy = page.context.new_page()
     site.listen(copy)
     copy.add_init_script(f"Object.assign(sessionStorage, {json.dumps(stored)})")
+    copy.add_init_script(LATE_MESSAGES)
     copy.goto(page.url)
     return copy
 

@@ -7,7 +7,7 @@ import { copyText, element, part } from "../dom.js";
 import { postToRoom } from "../room-post.js";
 import { dropOthers } from "../storage.js";
 import { classRoom, emit, entry, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
-import { askOtherTabs } from "./copies.js";
+import { askOtherTabs, claim, letGo } from "./copies.js";
 import { dialogOf, openDialog } from "./dialogs.js";
 import { notice } from "./messages.js";
 import { factsOf } from "./poll.js";
@@ -67,6 +67,7 @@ async function open() {
 
 function present({ code, secret, invite }) {
   setClassRoom({ code, secret, invite });
+  claim(code);
   keep();
   drawQr(part("room-qr"), link(), "QR code of the link to the room");
   draw();
@@ -166,6 +167,7 @@ function presentAgain(room) {
 function close(why) {
   turn += 1;
   waiting?.abort();
+  if (classRoom) letGo(classRoom.code);
   setClassRoom(null);
   keep();
   const inside = dialogOf("room").open;
