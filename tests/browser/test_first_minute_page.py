@@ -163,6 +163,18 @@ def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) ->
     page.focus("#eft-prompt")
     page.keyboard.type("When?")  # in place of the question that was there
     assert page.input_value("#eft-prompt") == "When?"
+    held: list[Any] = []
+    page.route("**/component_server/**", lambda route: held.append(route))
+    page.evaluate("sessionStorage.clear(); history.replaceState(null, '', '/')")
+    with page.expect_request("**/component_server/**"):
+        page.goto(site.url + "/?again")
+    page.focus("#eft-prompt")  # before there is a question
+    while held:
+        held.pop().continue_()
+    page.unroute("**/component_server/**")
+    page.wait_for_selector(".pane.up .t")
+    page.keyboard.type("Who?")
+    assert page.input_value("#eft-prompt") == "Who?"
 
 
 def test_run_on_a_new_page_writes_the_texts_of_the_recorded_run(site: Site) -> None:

@@ -26,6 +26,7 @@ export async function welcome(fresh) {
   const [first, ...lines] = linesOf(answer);
   part("prompt").value = first.prompt;
   fitPrompt();
+  selectExample();
   take([{ ...first, n: nonce, recorded: true, welcome: true, asked: allSettings() }]);
   take(lines);
   setSliders();
@@ -33,7 +34,11 @@ export async function welcome(fresh) {
   if (linked) notice("These settings come from a link. Here are the texts that they give, as they were recorded.");
 }
 
-// Typing replaces the question that the page began with.
+// Typing replaces the question that the page began with, also where the field had the focus before the question came.
+function selectExample() {
+  if (part("prompt") === document.activeElement) part("prompt").select();
+}
+
 export function listen() {
-  part("prompt").addEventListener("focus", () => run?.welcome && part("prompt").value === run.prompt && part("prompt").select());
+  part("prompt").addEventListener("focus", () => run?.welcome && part("prompt").value === run.prompt && selectExample());
 }
