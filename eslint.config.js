@@ -9,7 +9,7 @@ const globals = (names) => Object.fromEntries(names.map((name) => [name, "readon
 // The state of the page is in store.js. At the top of a view may stand what nobody else needs to know and what a new page
 // can do without: its timers, and these.
 const PRIVATE = [
-  "channel", // to other tabs
+  "channel", "claims", // to other tabs, and what they may know that this one has
   "formatFields", "howTo", "primer", "asWritten", // elements, and texts that the skeleton came with
   "written", "made", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
   "sending", "watching", "waiting", "checks", "turn", // whether, or which, request is under way

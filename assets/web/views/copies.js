@@ -53,10 +53,8 @@ function onMessage({ data }) {
   waiting.get(data.has)?.();
 }
 
-let claimed = null; // number of the run that is under way
 function onRunning() {
-  if (claimed !== null) letGo(claimed);
-  claimed = running ? nonce : null;
+  for (const name of claims.keys()) if (typeof name === "number") letGo(name); // the run that ended, or that another one follows
   if (running) claim(nonce);
 }
 
