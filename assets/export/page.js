@@ -6,7 +6,7 @@ import { placeAfter } from "../web/lib/keys.js";
 import { grow, makeRun } from "../web/lib/runs.js";
 import { notablePlace } from "../web/lib/tokens.js";
 import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "../web/views/card-table.js";
-import { beginText, endText, makePane, reveal, writeToken } from "../web/views/column-pane.js";
+import { beginText, endText, makePane, reveal, showPanes, writeToken } from "../web/views/column-pane.js";
 import { colourOptions, enterAt, legendEntries, makeButton, makeSpan, paintSpan, spokenLabel, tokenAt } from "../web/views/token-span.js";
 import { waterfallsOf } from "../web/views/waterfall.js";
 
@@ -72,7 +72,7 @@ followTheme(dark);
 document.title = run.prompt.slice(0, 60) + " · EFT Demo";
 verbatim(showText(part("prompt"), run.prompt));
 part("details").textContent = details;
-part("columns").append(...run.columns.map(drawColumn));
+showPanes(part("columns"), run.columns.map(drawColumn));
 part("colour").append(...colourOptions());
 part("colour").addEventListener("change", paintAll);
 part("numbers").addEventListener("change", () => part("columns").classList.toggle("numbers", part("numbers").checked));

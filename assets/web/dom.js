@@ -90,6 +90,13 @@ export function part(name) {
   if (found) parts.set(name, found);
   return found;
 }
+// Shows or hides a part that others are laid out around. The style sheet sees it by a class of the page, because a selector
+// with `:has` would be tried again for every token that is written.
+/** @type {(name: string, shown: boolean) => void} */
+export function setShown(name, shown) {
+  part(name).hidden = !shown;
+  part("page").classList.toggle("with-" + name, shown);
+}
 const FIELDS = /^(input|select|textarea)$/; // views/memory.js restores them; browsers and password managers must not fill them
 /** @type {(tag: string, className?: string, text?: string | number | null) => any} */
 export const el = (tag, className, text) => {

@@ -185,6 +185,15 @@ def test_modules_joined_into_one_script_have_no_name_in_common(page: Path) -> No
     assert not re.search(r"^(?:import\b|export\b| *//)", joined, re.MULTILINE)
 
 
+def test_no_selector_looks_at_every_token_that_is_written() -> None:
+    """`:has` is tried again if it starts from what contains tokens, or if any element could match its argument."""
+    css = re.sub(r"/\*.*?\*/", "", (ASSETS / "ui" / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
+    for anchor, argument in re.findall(r"([^\s>~+,{}()]*):has\(((?:[^()]|\([^()]*\))*)\)", css):
+        assert not re.search(r"^(?:html|body)|\.(?:eft|stage|columns|pane|text|gradio-container)\b", anchor)
+        for compound in re.split(r"\s*[\s>~+,]\s*", argument.strip(" >")):
+            assert re.match(r"[\w.#\[]", compound), f"{anchor}:has({argument})"
+
+
 def test_no_text_of_several_lines_has_a_line_that_would_be_left_out_as_a_comment() -> None:
     for path in {path for page in [*SAVED, PHONE] for path in modules_of(page)}:
         for template in re.findall(r"`[^`]*`", path.read_text(encoding="utf-8")):

@@ -79,7 +79,7 @@ function describeRun() {
 }
 
 export function describeAsIf() {
-  part("as-if").classList.toggle("moved", asIf !== null);
+  for (const name of ["as-if", "page"]) part(name).classList.toggle("moved", asIf !== null);
   part("as-written").hidden = part("write-on").hidden = !asIf;
   if (!asIf) return describeRun();
   const p = steeredColumn(), column = run.columns[p], first = asIf.first[p], unsure = asIf.unsure[p], n = column.tokens.length;

@@ -142,7 +142,7 @@ export function show(other) {
   if (running) forgetStream();
   const at = selected, p = plotted;
   lookAt(other);
-  if (!other.welcome) element.querySelector(".eft").classList.add("has-run");
+  if (!other.welcome) part("page").classList.add("has-run");
   setSliders();
   describeAsIf();
   startColumns();
@@ -158,7 +158,7 @@ export function show(other) {
 function showNone() {
   if (running) forgetStream();
   lookAt(null);
-  element.querySelector(".eft").classList.toggle("has-run", lesson !== null);
+  part("page").classList.toggle("has-run", lesson !== null);
   describeAsIf();
   showWaiting();
   clearPlot();

@@ -14,6 +14,14 @@ function showRecipe(place, recipe) { // differences short, whole in the tooltip
   place.translate = false;
 }
 
+// Side by side; the style sheet lays one out, and four or more, in ways of their own.
+/** @type {(box: HTMLElement, panes: HTMLElement[]) => void} */
+export function showPanes(box, panes) {
+  box.replaceChildren(...panes);
+  box.classList.toggle("one", panes.length === 1);
+  box.classList.toggle("many", panes.length > 3);
+}
+
 /** @type {(column: import("../types.js").Column, p: number, ...tools: HTMLElement[]) => HTMLElement} */
 export function makePane(column, p, ...tools) {
   const pane = el("section", "pane " + column.kind);

@@ -5,7 +5,7 @@ import { placeAfter } from "../lib/keys.js";
 import { notablePlace } from "../lib/tokens.js";
 import { el, part } from "../dom.js";
 import { emit, noteDrafted, ownViews, pick, plotted, run, selected, setWide, shown, wide } from "../store.js";
-import { beginText, endText, makePane, reveal, writeToken } from "./column-pane.js";
+import { beginText, endText, makePane, reveal, showPanes, writeToken } from "./column-pane.js";
 import { drawLegend, paint } from "./painting.js";
 import { drawSoon } from "./plotting.js";
 import { enterAt, makeButton, makeSpan, spokenLabel, tokenAt } from "./token-span.js";
@@ -13,7 +13,7 @@ import { enterAt, makeButton, makeSpan, spokenLabel, tokenAt } from "./token-spa
 export const paneOf = (p) => part("columns").querySelectorAll(".pane")[p];
 
 export function makeColumns(columns) {
-  part("columns").replaceChildren(...columns.map((column, p) => makePane(column, p, widenButton(column, p))));
+  showPanes(part("columns"), columns.map((column, p) => makePane(column, p, widenButton(column, p))));
   for (const turns of part("columns").querySelectorAll(".turns")) turns.scrollTop = turns.scrollHeight;
   widen(wide < columns.length ? wide : null);
   drawLegend();
@@ -117,6 +117,7 @@ function widenButton(column, p) {
 
 export function widen(p) {
   setWide(p);
+  part("columns").classList.toggle("widened", p !== null);
   part("columns").querySelectorAll(".pane").forEach((pane, k) => {
     pane.classList.toggle("wide", k === p);
     pane.querySelector(".widen").setAttribute("aria-pressed", String(k === p));

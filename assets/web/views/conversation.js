@@ -2,7 +2,7 @@
 // retry; a follow-up adds the shown run to the turns and asks for the next question.
 
 import { before, followUp, hasChoice, NO_CONVERSATION, writtenText, turnsFor } from "../lib/conversation.js";
-import { el, menuOption, part, showText, verbatim } from "../dom.js";
+import { el, menuOption, part, setShown, showText, verbatim } from "../dom.js";
 import { chosen, conversation, emit, on, run, running, setConversation } from "../store.js";
 import { setSystem } from "./formats.js";
 import { say } from "./messages.js";
@@ -31,7 +31,7 @@ function canFollow() { // not while the shown run is the one that the prompt fol
 
 function drawConversation() {
   const { turns, names, from } = conversation, follows = canFollow();
-  part("conversation").hidden = !turns.length;
+  setShown("conversation", turns.length > 0);
   part("follow-up").hidden = !follows;
   part("new-conversation").hidden = !turns.length;
   part("conversation").classList.toggle("going", turns.length > 0); // the examples are for a new one

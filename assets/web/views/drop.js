@@ -1,6 +1,6 @@
 // Opens a run whose file is dropped anywhere on the page. The browser never navigates to a dropped item.
 
-import { element, isTyping } from "../dom.js";
+import { element, isTyping, part } from "../dom.js";
 import { openDialog } from "./dialogs.js";
 import { showMessage } from "./messages.js";
 import { openFile } from "./replay.js";
@@ -16,7 +16,7 @@ const isTaken = (event) => hasFiles(event) || (typesOf(event).includes("text/uri
 
 function showDrop(now) {
   clearTimeout(dropTimer);
-  element.querySelector(".eft").classList.toggle("dropping", now);
+  part("page").classList.toggle("dropping", now);
   if (now) dropTimer = setTimeout(() => showDrop(false), DROP_LATE_MS);
 }
 

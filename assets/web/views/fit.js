@@ -21,7 +21,7 @@ function measure() {
 }
 
 export function listen() {
-  const root = element.querySelector(".eft"), all = [...root.children], above = all.slice(0, all.indexOf(part("stage")));
+  const root = part("page"), all = [...root.children], above = all.slice(0, all.indexOf(part("stage")));
   const watch = new ResizeObserver(measure);
   for (const box of above) watch.observe(box);
   new ResizeObserver(measureFeet).observe(part("columns"));

@@ -3,7 +3,7 @@
 import { changesFrom } from "../lib/changed.js";
 import { lateText, readingText, turnText } from "../lib/formats.js";
 import { addLabels, makeRun, record } from "../lib/runs.js";
-import { element, part } from "../dom.js";
+import { part } from "../dom.js";
 import {
   asIf, askedFormats, askedSettings, config, currentNode, lookAt, nonce, on, plotted, run, runOf, running, sameOf, selected, stopWanted, want, wanted,
 } from "../store.js";
@@ -44,7 +44,7 @@ function onRun(line) {
   if (running) say("Running"); // not before: the server may refuse the settings
   const wasShared = !line.of && !line.recorded && !wanted?.shared && currentNode() !== null && sameOf(currentNode()) !== null;
   lookAt(made);
-  if (!line.welcome) element.querySelector(".eft").classList.add("has-run");
+  if (!line.welcome) part("page").classList.add("has-run");
   describeAsIf();
   startColumns();
   startPlot();

@@ -3,7 +3,7 @@
 
 import { lackOf, lessonHash, lessonIn, placeOf, withinSteps } from "../lib/lesson.js";
 import { answerOf, linesOf, server } from "../api.js";
-import { el, element, isOurs, menuOption, onKeys, part } from "../dom.js";
+import { el, element, isOurs, menuOption, onKeys, part, setShown } from "../dom.js";
 import { config, emit, keptLesson, lesson, on, run, running, setLesson } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { startRun } from "./ask.js";
@@ -33,8 +33,8 @@ export async function openLesson(name, at = 0, focus = false) {
   endPoll();
   const steps = answer.steps || [{ title: "This lesson cannot be read", text: [answer.error], show: {}, actions: [] }];
   setLesson({ name, title: answer.title || name, steps, at: withinSteps(at, steps.length), broken: !answer.steps });
-  element.querySelector(".eft").classList.add("has-run");
-  part("lesson").hidden = false;
+  part("page").classList.add("has-run");
+  setShown("lesson", true);
   part("lesson-open").setAttribute("aria-expanded", "true");
   part("lesson-choice").value = name;
   await arrive();
@@ -52,7 +52,7 @@ function closeLesson() {
   const inside = part("lesson").contains(document.activeElement);
   if (opened && opened.run === run) run.welcome = false; // it stays, as an opened run does, and is stored from now on
   setLesson(null);
-  part("lesson").hidden = true;
+  setShown("lesson", false);
   part("lesson-open").setAttribute("aria-expanded", "false");
   setAddress("");
   measure();

@@ -1,6 +1,6 @@
 // Own or shared text: whether each column writes its own text, or all score one column's text.
 
-import { element, offerColumns, part } from "../dom.js";
+import { offerColumns, part } from "../dom.js";
 import { currentNode, run, sameOf } from "../store.js";
 import { paneOf } from "./columns.js";
 
@@ -13,7 +13,7 @@ export function drawModes() {
   const names = node ? node.run.columns.map((column) => column.name) : [];
   if (offerColumns(choice, names)) choice.value = node?.run.attributed ?? names.length - 1;
   if (of !== null) choice.value = of;
-  element.querySelector(".eft").classList.toggle("same-text", of !== null && of !== undefined);
+  part("page").classList.toggle("same-text", of !== null && of !== undefined);
   run?.columns.forEach((column, p) => {
     const about = paneOf(p)?.querySelector(".what");
     if (about) about.textContent = of === null || of === undefined ? column.about : p === of ? "Wrote this text; every column scores it" : "Scores the text of " + run.columns[of].name;

@@ -1,7 +1,7 @@
 // The pad: alpha to the right, beta upwards, a model in each corner. Two sliders in one square, each with its own keys and
 // its own accessible name; one of them is in the tab order.
 
-import { onKeys, part } from "../dom.js";
+import { onKeys, part, setShown } from "../dom.js";
 import { chosen, config, controls, on } from "../store.js";
 import { setControls } from "./sliders.js";
 
@@ -16,7 +16,7 @@ const onPad = (value) => Math.min(1, Math.max(0, value));
 const padInput = (axis) => part("pad-" + axis);
 
 function showPad() {
-  part("pad-box").hidden = !chosen.some((column) => column.pad);
+  setShown("pad-box", chosen.some((column) => column.pad));
   const [alpha, beta] = PAD_AXES.map((axis) => controls[axis] ?? config.controls[axis].value);
   const knob = part("pad-knob");
   knob.style.left = 100 * onPad(alpha) + "%";

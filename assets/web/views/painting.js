@@ -24,6 +24,7 @@ export function drawLegend() {
 export function repaintTokens() {
   run.columns.forEach((column, p) => {
     const first = asIf ? asIf.first[p] ?? Infinity : Infinity;
+    column.view.text.classList.toggle("parted", first < column.spans.length);
     column.spans.forEach((span, i) => {
       paint(column, shown(column, i), span);
       if (i > first) span.classList.add("beyond");

@@ -1,6 +1,6 @@
 // Shared by all plots: loading plotly's scripts, the theme's colours, and when the open plot is redrawn.
 
-import { element, part } from "../dom.js";
+import { part } from "../dom.js";
 import { emit, setOwnView, tab } from "../store.js";
 
 export const PX_PER_TOKEN = 34;
@@ -118,7 +118,7 @@ export function drawSoonest() {
 }
 
 export function colour(name) { // in a form that plotly understands: system colours must be resolved
-  const value = getComputedStyle(element.querySelector(".eft")).getPropertyValue(name).trim();
+  const value = getComputedStyle(part("page")).getPropertyValue(name).trim();
   if (value.startsWith("#")) return value;
   part("probe").style.color = value;
   return getComputedStyle(part("probe")).color;

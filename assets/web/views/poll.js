@@ -61,7 +61,7 @@ function onOther() {
 }
 
 function drawPoll() {
-  const box = part("poll"), root = element.querySelector(".eft").classList, open = Boolean(poll);
+  const box = part("poll"), root = part("page").classList, open = Boolean(poll);
   box.hidden = !open;
   root.toggle("asking", open);
   root.toggle("revealed", open && poll.revealed);

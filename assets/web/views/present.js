@@ -19,7 +19,7 @@ import { allow } from "./teach.js";
 const SHORT_CHARS = 60; // a longer address is not for copying by hand
 const KEPT = "eft-presenting"; // in this tab, so that a reload comes back to it
 
-const root = () => element.querySelector(".eft").classList;
+const root = () => part("page").classList;
 const isPresenting = () => root().contains("presenting");
 
 // The lesson's text and question, in place of the plot; without them, the columns have most of the screen.
@@ -38,6 +38,7 @@ function turn(now) {
     else sessionStorage.removeItem(KEPT);
   } catch { /* refused: a reload leaves */ }
   root().toggle("presenting", now);
+  document.documentElement.classList.toggle("presenting", now); // nothing scrolls behind it
   part("presented").hidden = !now;
   unfoldLesson(false);
   emit("presenting");

@@ -28,7 +28,7 @@ export function makeGallery(box) {
 
 // Without a model, the page only shows recorded runs.
 export function showAbsent() {
-  element.querySelector(".eft").classList.add("no-model");
+  part("page").classList.add("no-model");
   part("absent").hidden = false;
   makeGallery(part("absent-gallery"));
 }

@@ -3,7 +3,7 @@
 
 import { chipOf, countOf, endedWords, isOnlyHere, roomLink, shownOf, typedAddress } from "../lib/room.js";
 import { pause } from "../api.js";
-import { copyText, element, part } from "../dom.js";
+import { copyText, element, part, setShown } from "../dom.js";
 import { postToRoom } from "../room-post.js";
 import { dropOthers } from "../storage.js";
 import { classRoom, emit, entry, noteRoom, on, poll, roomNow, run, setClassRoom, setTally } from "../store.js";
@@ -76,7 +76,8 @@ function present({ code, secret, invite }) {
 }
 
 function draw() {
-  for (const name of ["room-chip", "present-room", "room-box"]) part(name).hidden = !classRoom;
+  setShown("room-chip", Boolean(classRoom));
+  for (const name of ["present-room", "room-box"]) part(name).hidden = !classRoom;
   if (!classRoom) return;
   const { short, full } = chipOf(classRoom.code, roomNow, Boolean(poll));
   for (const chip of [part("room-chip"), part("present-room")]) {

@@ -1,7 +1,7 @@
 // Requesting a run and stopping one.
 
 import { server, trigger } from "../api.js";
-import { element, part } from "../dom.js";
+import { part } from "../dom.js";
 import { beginFrom, config, emit, lostAt, nonce, noteRunning, noteStopped, passOver, run, running, setPaused, stopped, wantStop } from "../store.js";
 import { clearErrors, notice, say, showError } from "./messages.js";
 
@@ -35,7 +35,7 @@ export function setRunning(now) {
   part("stop").disabled = !now;
   if (held && !now) part("alpha").focus({ preventScroll: true }); // a disabled button loses the focus; a late Enter does nothing on the slider
   part("run").classList.toggle("busy", now);
-  element.querySelector(".eft").classList.toggle("is-running", now);
+  part("page").classList.toggle("is-running", now);
   if (was && !now) say("Stopped"); // until another message says more, as the end of a run does
   emit("running");
 }

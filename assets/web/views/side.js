@@ -1,7 +1,7 @@
 // Where the card of a token stands: a panel beside the texts, which can be closed; on a phone a sheet at the bottom, which
 // opens when a person picks a token.
 
-import { element, focusInView, isSheet, onKeys, part } from "../dom.js";
+import { element, focusInView, isSheet, onKeys, part, setShown } from "../dom.js";
 import { on, run, selected } from "../store.js";
 import { select } from "./columns.js";
 import { drawSoon } from "./plotting.js";
@@ -11,7 +11,7 @@ function showSide(picked) {
   const side = part("side");
   if (picked) delete side.dataset.closed;
   if (side.dataset.closed || !side.hidden || (isSheet() && !picked)) return;
-  side.hidden = false;
+  setShown("side", true);
   drawSoon();
 }
 
@@ -25,7 +25,7 @@ export function closeSide() { // returns whether it was open
   const side = part("side");
   if (side.hidden) return false;
   const inside = side.contains(document.activeElement);
-  side.hidden = true;
+  setShown("side", false);
   side.dataset.closed = "yes";
   if (inside && selected) focusInView(run.columns[selected.p].spans[selected.i]);
   drawSoon();
@@ -37,7 +37,7 @@ function step(by) {
 }
 
 export function listen() {
-  if (isSheet()) part("side").hidden = true;
+  if (isSheet()) setShown("side", false);
   on("selected", (picked) => (showSide(picked), keepAbove(picked)));
   part("card-close").addEventListener("click", closeSide);
   part("card-before").addEventListener("click", () => step(-1));

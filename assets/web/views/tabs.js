@@ -29,6 +29,7 @@ export function openTab(name) {
     part("tab-" + other).tabIndex = other === name ? 0 : -1;
     part("panel-" + other).hidden = other !== name;
   }
+  part("page").classList.toggle("other-plot", name !== "bars");
   part("attribution-title").textContent = config.plots.find((one) => one.name === name)?.title ?? BARS_TITLE;
   offerTable(null); // that of the other tab
   drawSoonest();

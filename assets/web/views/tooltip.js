@@ -5,7 +5,7 @@ import { nat } from "../lib/counterfactual.js";
 import { decimal, percent, roleName } from "../lib/formats.js";
 import { isBase } from "../lib/sentences.js";
 import { FAINT_NATS, finalOf, shiftOf } from "../lib/tokens.js";
-import { el, element, part, showPieces, verbatim } from "../dom.js";
+import { el, part, showPieces, verbatim } from "../dom.js";
 import { on, preview, run, selected, setPreview, shown } from "../store.js";
 import { drawCard, emptyCard } from "./card.js";
 import { colourOf, titleOf } from "./card-table.js";
@@ -29,7 +29,7 @@ function wasPointedAt({ pointerType, clientX, clientY }) {
 // While presenting there is no large card, so a selected token is shown here. A selection that no person made closes the tooltip.
 function onSelected(picked) {
   if (!picked) peekSoon(null);
-  else if (element.querySelector(".eft").classList.contains("presenting")) peekSoon(run.columns[selected.p].spans[selected.i]);
+  else if (part("page").classList.contains("presenting")) peekSoon(run.columns[selected.p].spans[selected.i]);
 }
 
 function peekAt(span) {
