@@ -1,5 +1,6 @@
 // A saved run, drawn without any network: joined with its imports into the one script of the saved page. The page's own modules
-// draw it from the lines that the server would send; this module adds only selecting and colouring.
+// draw it from the lines that the server would send; this module adds only selecting and colouring. A browser may have saved the
+// page as it was drawn, so that each place is emptied before it is filled.
 
 import { el, mount, onKeys, part, showPieces, showText, verbatim } from "../web/dom.js";
 import { placeAfter } from "../web/lib/keys.js";
@@ -73,7 +74,8 @@ document.title = run.prompt.slice(0, 60) + " · EFT Demo";
 verbatim(showText(part("prompt"), run.prompt));
 part("details").textContent = details;
 showPanes(part("columns"), run.columns.map(drawColumn));
-part("colour").append(...colourOptions());
+part("columns").classList.remove("numbers");
+part("colour").replaceChildren(...colourOptions());
 part("colour").addEventListener("change", paintAll);
 part("numbers").addEventListener("change", () => part("columns").classList.toggle("numbers", part("numbers").checked));
 part("columns").addEventListener("click", (event) => tokenAt(event) && selectSpan(tokenAt(event), true));
@@ -82,3 +84,4 @@ onKeys(part("columns"), walk);
 paintAll();
 const shownFirst = run.attributed ?? run.columns.findLastIndex(({ tokens }) => tokens.length);
 if (shownFirst >= 0) select(shownFirst, notablePlace(run.columns[shownFirst].tokens), false);
+part("undrawn").hidden = true;

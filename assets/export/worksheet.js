@@ -1,5 +1,5 @@
 // A worksheet with its answer key, to print: joined with what it imports into the one script of its page. Every text of the
-// run is shown as text.
+// run is shown as text. A browser may have saved the page as it was drawn, so that each place is emptied before it is filled.
 
 import { el, mount, part, showText, verbatim } from "../web/dom.js";
 import { roleName, shareText, symbolOf } from "../web/lib/formats.js";
@@ -107,14 +107,16 @@ const shown = able.includes(run.attributed) ? run.attributed : able.at(-1);
 document.title = "Worksheet · " + run.prompt.slice(0, 60);
 for (const box of [part("prompt"), part("key-prompt")]) verbatim(showText(box, run.prompt));
 part("details").textContent = details;
-if (shown === undefined) part("sheet").append(el("p", "", "This run has no text with more than one token to choose from, so there is nothing to fill in."));
+if (shown === undefined) part("sheet").replaceChildren(el("p", "", "This run has no text with more than one token to choose from, so there is nothing to fill in."));
 else {
   const column = run.columns[shown], blanks = blanksOf(column, run.labels);
   for (const [name, isKey] of [["sheet", false], ["key", true]]) {
     const who = el("p", "who");
     who.append(column.given >= column.tokens.length ? "A given text, scored by " : "Written by ", word(column.name), ": ", verbatim(el("code", "", column.recipe)), slidersText(column, blanks));
-    part(name).append(who, textWith(column, blanks, isKey), ...sheet(column, blanks, isKey));
+    part(name).replaceChildren(who, textWith(column, blanks, isKey), ...sheet(column, blanks, isKey));
   }
 }
+part("answers").hidden = false;
 part("with-key").addEventListener("change", () => (part("answers").hidden = !part("with-key").checked));
 part("print").addEventListener("click", () => window.print());
+part("undrawn").hidden = true;

@@ -100,7 +100,7 @@ def cached_folder(repo: str, revision: str | None, adapter: bool = False, gguf: 
     first = gguf or (ADAPTER_FILES[0] if adapter else "config.json")
     try:
         found = try_to_load_from_cache(repo, first, revision=revision)
-    except (HFValidationError, OSError) as error:
+    except (HFValidationError, UnicodeDecodeError, OSError) as error:
         raise hub_error(error, repo, revision) from None
     if not isinstance(found, str):
         return None

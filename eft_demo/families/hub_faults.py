@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, error_text
-from eft_demo.host.environment import non_ascii_variables, proxy_variables, without_secrets
+from eft_demo.host.environment import (
+    non_ascii_variables,
+    proxy_variables,
+    timeout_variables,
+    without_secrets,
+)
 
 UNREACHABLE_HELP = (
     "Please connect to the network and unset HF_HUB_OFFLINE, copy the cache from another machine, or choose "
@@ -67,8 +72,18 @@ def hub_error(error: Exception, repo: str, revision: str | None, *, arriving: bo
         return _refusal(error, repo, revision)
     if isinstance(error, hub.HFValidationError):
         return FamilyError(f"{repo!r} is not a repository name. Please write owner/name in the family file.")
+    if isinstance(error, UnicodeDecodeError) and (damaged := _damaged_file(repo)):
+        return FamilyError(
+            f"The file {damaged}, which huggingface_hub needs for {repo}, is damaged ({brief(error)}). "
+            "Please delete it and start again; what was downloaded is kept."
+        )
     if isinstance(error, (hub.FileMetadataError, *STRANGE)):
         return not_the_hub(repo)
+    if isinstance(error, (ValueError, OverflowError)) and (times := timeout_variables()):
+        return FamilyError(
+            f"The request for {repo} could not be sent to {endpoint()} ({brief(error)}). Please set "
+            f"{' and '.join(times)} to a number of seconds, such as 10, or remove it."
+        )
     if isinstance(error, ssl.SSLError) or (isinstance(error, _UNREADABLE) and error.filename is None):
         return HubUnreachable(
             f"{repo} is not in the cache {cache_folder()}, and the certificates for {endpoint()} cannot be "
@@ -91,6 +106,21 @@ def hub_error(error: Exception, repo: str, revision: str | None, *, arriving: bo
     if type(error).__name__ == "ProxyError" or isinstance(error, ImportError):
         return _proxy(error)
     return incomplete(repo, brief(error)) if arriving else unreachable(repo, brief(error))
+
+
+def _damaged_file(repo: str) -> Path | None:
+    """The small file of the cache or of the login that is not text, as after a power failure; or None."""
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    refs = cache_folder() / f"models--{repo.replace('/', '--')}" / "refs"
+    for path in (*sorted(refs.rglob("*")), Path(constants.HF_TOKEN_PATH)):
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return path
+        except OSError:  # a folder, or not there
+            continue
+    return None
 
 
 def unreachable(repo: str, reason: str) -> HubUnreachable:

@@ -92,6 +92,7 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
         raise FamilyError(
             f"its normalizer makes a text {growth:,.0f} times as long; the limit is {MAX_GROWTH}."
         )
+    _forget_training(tokenizer)
     begins = tokenizer.encode("", add_special_tokens=True).ids
     added = tokenizer.get_added_tokens_decoder()
     control_ids = {token.content: token_id for token_id, token in added.items() if token.special}
@@ -104,6 +105,17 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
         control_ids=control_ids,
         bos_id=begins[0] if begins else None,
     )
+
+
+def _forget_training(tokenizer: Tokenizer) -> None:
+    """Switch off what a tokenizer's file keeps of the training that saved it.
+
+    It would cut a prompt, fill it up, or read it differently each time, and nobody would be told.
+    """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None
 
 
 def bytes_of_tokens(tokenizer: Tokenizer, description: Mapping[str, Any] | None = None) -> tuple[bytes, ...]:
@@ -175,6 +187,7 @@ def _inner(tokenizer: Tokenizer, described: Mapping[str, Any]) -> Tokenizer:
     if changed == text:
         return tokenizer
     inner = Tokenizer.from_str(changed)
+    _forget_training(inner)
     inner.encode_special_tokens = True
     return inner
 

@@ -116,6 +116,11 @@ def proxy_variables() -> list[str]:
     return sorted(name for name, value in os.environ.items() if _PROXY.fullmatch(name) and value)
 
 
+def timeout_variables() -> list[str]:
+    """The variables that are set and say how long the hub's library waits."""
+    return sorted(name for name in os.environ if name.startswith("HF_HUB_") and name.endswith("_TIMEOUT"))
+
+
 def _named(error: BaseException) -> set[str]:
     words = set(_NAME.findall(str(error)))
     if "proxy" in str(error).lower():  # the message does not say which variable

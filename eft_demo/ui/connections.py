@@ -119,6 +119,9 @@ class Connection(H11Protocol):
             self._lingering = False  # the rest of what was refused is here: it may ask again
             self._expect(HEAD_S)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: such requests are answered. Uvicorn would advise to install a library."""
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.since = time.monotonic()

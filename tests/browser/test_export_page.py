@@ -1,6 +1,6 @@
 """A saved run in a real browser, from the disk: it shows what the page shows, and no text of it ever acts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from eft_demo.method.recipe import BASE, UPSCALED
 from eft_demo.runs.replay import read_run
 from eft_demo.runs.trace import ColumnTrace, Draft, RunTrace
 from eft_demo.settings import ASSETS, Settings
-from eft_demo.ui.saved_page import to_html
+from eft_demo.ui.saved_page import to_html, to_worksheet
 from tests.asking import make_run
 from tests.hostile import HOSTILE
 from tests.records import make_record
@@ -212,3 +212,40 @@ def test_numbers_above_tokens_can_be_switched_on(page: Any, tmp_path: Path) -> N
     assert "#" not in first.evaluate(number)
     page.check("[data-part=numbers]")
     assert "#" in first.evaluate(number)
+
+
+@pytest.mark.parametrize("written", [to_html, to_worksheet])
+def test_a_page_that_a_browser_saved_as_drawn_shows_the_run_once(
+    site: Site, tmp_path: Path, written: Callable[[RunTrace], str]
+) -> None:
+    path = tmp_path / "run.html"
+    path.write_text(written(varied()), encoding="utf-8")
+    page = site.new_page()
+    page.goto(path.as_uri())
+    first = page.inner_text("body")
+    path.write_text(page.content(), encoding="utf-8")  # as "Save page as" does
+    page.reload()
+    assert page.inner_text("body") == first
+    assert not page.is_visible("[data-part=undrawn]")
+
+
+@pytest.mark.parametrize("written", [to_html, to_worksheet])
+@pytest.mark.parametrize("damage", ["data cut", "script cut", "script changed", "a line lost"])
+def test_a_damaged_page_says_so(
+    site: Site, tmp_path: Path, written: Callable[[RunTrace], str], damage: str
+) -> None:
+    whole = written(varied())
+    head, data, tail = whole.partition('<script type="application/json" id="run">')
+    damaged = {
+        "data cut": head + data + tail[: len(tail) // 20],
+        "script cut": whole[:-2000],
+        "script changed": whole.replace("const run =", "const  run ="),
+        "a line lost": head + data + tail.replace('{"k":"run"', '{"k":"run', 1),
+    }[damage]
+    assert damaged != whole
+    path = tmp_path / "run.html"
+    path.write_text(damaged, encoding="utf-8")
+    page = site.new_page()
+    page.goto(path.as_uri())
+    assert "the file is incomplete or was changed" in page.locator("[data-part=undrawn]").inner_text()
+    assert page.is_visible("[data-part=undrawn]")

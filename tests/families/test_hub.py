@@ -379,6 +379,33 @@ def test_an_invalid_token_file_is_named(
         open_family(entry, FP32)
 
 
+@pytest.mark.parametrize("damaged", ["the cache", "the login"])
+def test_a_damaged_file_of_the_library_is_named(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damaged: str
+) -> None:
+    open_family(entry, FP32)  # so that there is a cache
+    cache = hub.folder_of("me/large_base").parents[1]
+    path = cache / "refs" / "main" if damaged == "the cache" else tmp_path / "token"
+    path.write_bytes(b"\x7f\xfe\xdd")
+    if damaged == "the login":
+        shutil.rmtree(cache)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(path))
+    with pytest.raises(FamilyError, match=f"The file {path}, .*is damaged.*delete it"):
+        open_family(entry, FP32)
+    path.unlink()
+    assert set(open_family(entry, FP32).models) == set(ROLES)
+
+
+def test_a_variable_with_an_impossible_time_is_named(
+    hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "-1")
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", -1)
+    with pytest.raises(FamilyError, match="Please set HF_HUB_DOWNLOAD_TIMEOUT to a number of seconds"):
+        open_family(entry, FP32)
+
+
 def test_a_download_that_does_not_fit_on_the_disk_is_refused_first(
     hub: FolderHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

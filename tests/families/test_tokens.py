@@ -146,6 +146,22 @@ def test_a_prompt_token_unknown_to_some_model_is_refused() -> None:
     assert encode_prompt(short, "tuned", "hello", PromptFormat("plain", "{prompt}"))
 
 
+@every_kind
+@pytest.mark.parametrize("kept", ["truncation", "padding", "dropout"])
+def test_what_a_tokenizer_keeps_of_its_training_does_not_change_a_prompt(kind: str, kept: str) -> None:
+    tokenizer = KINDS[kind][0]()
+    if kept == "truncation":
+        tokenizer.enable_truncation(2)
+    elif kept == "padding":
+        tokenizer.enable_padding(length=50)
+    else:
+        tokenizer.model.dropout = 0.5
+    codec = make_codec(Tokenizer.from_str(tokenizer.to_str()))
+    for text in TEXTS:
+        assert {tuple(codec.encode(text)) for _ in range(8)} == {tuple(CODECS[kind].encode(text))}
+    assert codec.bos_id == CODECS[kind].bos_id
+
+
 def test_an_unsupported_tokenizer_is_refused(tmp_path: Path) -> None:
     Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).save(
         str(tmp_path / "tokenizer.json")

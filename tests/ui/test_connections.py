@@ -124,6 +124,19 @@ def _alive(line: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", ["websocket", "h2c"])
+def test_a_wish_for_another_protocol_is_answered_and_advises_nobody_to_install_anything(
+    limited: tuple[int, Path], wanted: str
+) -> None:
+    port, log = limited
+    before = log.read_text()
+    headers = {"Connection": "Upgrade", "Upgrade": wanted, "Sec-WebSocket-Version": "13"}
+    answer = httpx.get(f"http://127.0.0.1:{port}/healthz", headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 200
+    assert log.read_text() == before
+
+
 def test_the_same_message_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("eft_demo.ui.connections.time.monotonic", lambda: now[0])
