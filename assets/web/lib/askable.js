@@ -81,7 +81,7 @@ export function isOutside(table, question) {
   const names = (/** @type {string} */ name) => {
     const own = wordsOf(name).join(" ");
     if (own.length < MIN_NAME || COMMON.has(own)) return false;
-    return asked.includes(" " + own + " ") || asked.includes(" " + own + " s ") || pluralsOf(own).some((plural) => asked.includes(" " + plural + " "));
+    return asked.includes(" " + own + " ") || asked.includes(" " + own + " s ") || pluralsOf(own).some((several) => asked.includes(" " + several + " "));
   };
   return !table.entities.some(([name]) => names(name)) && !table.values.some(names);
 }
