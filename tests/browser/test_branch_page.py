@@ -1,5 +1,6 @@
 """Branches, samples, shared text and previews at other slider values, in a real browser by keyboard alone."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,7 +128,8 @@ def test_keys_move_in_the_tree_and_delete_branches(site: Site) -> None:
     page.keyboard.press("Delete")
     assert page.locator(".node").count() == 0 and texts(page) == first
     assert page.evaluate("document.activeElement.dataset.part") == "undo", "the list has gone with the focus"
-    assert "Run 1: abcdef" in page.text_content("[data-part=status]")
+    said = page.text_content("[data-part=status]")
+    assert re.search("Removed: Branch .*Now shown: Run 1: abcdef", said), said
     page.keyboard.press("Control+z")
     assert page.locator(".node").count() == 3
 

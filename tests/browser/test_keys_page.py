@@ -215,3 +215,16 @@ def test_a_saved_page_ignores_shortcuts_of_the_browser_and_input_methods(site: S
     ):
         assert page.evaluate(send, init) is False
     assert page.evaluate(send, {}) is True
+
+
+def test_undo_in_a_run_does_not_leave_its_load_in_the_header(site: Site) -> None:
+    """The stream that would say that the server is idle is no longer heard."""
+    page = site.open()
+    run(page, "gold", 8)
+    wait_end(page)
+    run(page, "chant", 256)
+    page.wait_for_selector("[data-part=load]:visible")
+    page.wait_for_selector(".t:has-text('l')")
+    page.click("[data-part=undo]")
+    wait_end(page)
+    assert page.locator("[data-part=load]").is_hidden()

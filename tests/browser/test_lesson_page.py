@@ -72,6 +72,29 @@ def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: in
     assert page.evaluate("document.activeElement.dataset.part") == "teach-open"
 
 
+def test_the_arrow_keys_walk_on_from_the_token_that_a_step_selects(site: Site) -> None:
+    """The first step asks for it, before any token was clicked."""
+    page = site.open(1280, 720)
+    page.locator("[data-part=teach-open]").press("Enter")
+    page.locator("[data-part=lesson-open]").press("Enter")
+    shows_its_run(page, 1)
+    page.wait_for_function("document.activeElement.dataset.part === 'lesson-title'")
+    here = "[data-part=columns] .t[aria-pressed=true]"
+    before = int(page.get_attribute(here, "data-i"))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert int(page.get_attribute(here, "data-i")) == before + 2
+    page.locator("[data-part=lesson-actions] button").first.click()
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute(here, "data-i") == "1"
+    page.evaluate("document.activeElement.blur()")  # as after a reload
+    page.keyboard.press("ArrowLeft")
+    assert page.get_attribute(here, "data-i") == "0"
+    page.focus("#eft-alpha")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute(here, "data-i") == "0", "the slider has its keys for itself"
+
+
 def test_presented_the_focus_follows_the_token_that_a_step_selects(site: Site) -> None:
     page = site.open(1280, 720, query="/#lesson=ten-steps")
     shows_its_run(page, 1)

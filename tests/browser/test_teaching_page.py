@@ -264,6 +264,10 @@ def test_a_worksheet_is_printed_with_its_key_and_shows_every_text_as_text(site: 
     alpha = (float(rival[0]) - float(own[0])) / (float(change) - float(other))
     said = float(key.locator("section").last.inner_text().rsplit("= ", 1)[1].replace("−", "-"))
     assert abs(alpha - said) < 0.02
+    wide = asked.locator("table").nth(1).locator("tbody td:nth-child(4)").first
+    wide.evaluate("cell => (cell.textContent = '−31.34')")  # as at α = 5
+    lines = "(cell, _, all = new Range()) => (all.selectNodeContents(cell), all.getClientRects().length)"
+    assert wide.evaluate(lines) == 1, "a number is never broken in two"
     assert violations(sheet) == []
     sheet.uncheck("[data-part=with-key]")
     assert key.is_hidden()

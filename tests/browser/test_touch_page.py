@@ -68,6 +68,26 @@ def test_a_closed_sheet_stays_closed_until_a_token_is_touched(site: Site) -> Non
     page.wait_for_selector("[data-part=side]:visible")
 
 
+def test_on_a_phone_a_new_run_is_not_written_behind_the_sheet(site: Site) -> None:
+    page = site.open(360, 740, **PHONE)
+    run(page, "chant", 6)
+    wait_end(page)
+    page.locator(".pane.up .t").nth(1).tap()
+    page.wait_for_selector("[data-part=side]:visible")
+    page.fill("#eft-prompt", "gold")
+    page.tap("[data-part=run]")
+    page.wait_for_function("document.querySelector('.pane.up .text').textContent.includes('gold')")
+    assert page.locator("[data-part=side]").is_hidden()
+    wait_end(page)
+    assert page.locator("[data-part=side]").is_hidden()
+    page.locator(".pane.up .t").first.tap()
+    page.wait_for_selector("[data-part=side]:visible")
+    page.locator("[data-part=card-table] .cand").nth(1).tap()
+    page.wait_for_selector(".node")
+    wait_end(page)
+    assert page.locator("[data-part=side]").is_visible(), "a branch goes on from the token that it shows"
+
+
 def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)

@@ -69,6 +69,10 @@ function mayAskByValue({ kinds, forms }, question) {
   return Number(has(ofKinds)) + Number(has(ofForms)) + Number(/\d/.test(question)) > 1;
 }
 
+// The plurals that a name may have in a question: "lions", "finches", "butterflies", "wolves".
+/** @type {(name: string) => string[]} */
+const pluralsOf = (name) => [name + "s", name + "es", name.replace(/y$/, "ies"), name.replace(/fe?$/, "ves")];
+
 // Whether a question names nothing that the facts name: no entity and no value.
 /** @type {(table: Askable, question: string) => boolean} */
 export function isOutside(table, question) {
@@ -77,7 +81,7 @@ export function isOutside(table, question) {
   const names = (/** @type {string} */ name) => {
     const own = wordsOf(name).join(" ");
     if (own.length < MIN_NAME || COMMON.has(own)) return false;
-    return asked.includes(" " + own + " ") || asked.includes(" " + own + " s ");
+    return asked.includes(" " + own + " ") || asked.includes(" " + own + " s ") || pluralsOf(own).some((several) => asked.includes(" " + several + " "));
   };
   return !table.entities.some(([name]) => names(name)) && !table.values.some(names);
 }

@@ -30,6 +30,12 @@ test("a question is outside if it names no entity and no value", () => {
   for (const outside of ["Who wrote Hamlet?", "2+2", "hello", "", "golden retriever", "Au"]) assert.equal(isOutside(TABLE, outside), true, outside);
 });
 
+test("a name in the plural is a name that the facts have", () => {
+  const table = { ...TABLE, entities: [["lion", 0, [0]], ["finch", 0, [0]], ["butterfly", 0, [0]], ["wolf", 0, [0]]] };
+  for (const inside of ["What do lions eat?", "Do finches sing?", "How long do butterflies live?", "Are wolves shy?"]) assert.equal(isOutside(table, inside), false, inside);
+  for (const outside of ["What do lionesses eat?", "What is a wolverine?", "Who plays a lionheart?"]) assert.equal(isOutside(table, outside), true, outside);
+});
+
 test("a question for an entity by a number or a common noun is not called outside", () => {
   const table = { ...TABLE, forms: [...TABLE.forms, "What is the atomic number of {e}?", "What is the national symbol of {e}?"] };
   for (const inside of ["Which element is number 58?", "Which elements have the numbers 7 and 8?", "The atomic number is 79: what is it?", "Which country has the lion as its national symbol?"]) assert.equal(isOutside(table, inside), false, inside);

@@ -114,7 +114,7 @@ function rewrite(all) {
   if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
 }
 
-function go(next) {
+function go(next, done = "") { // `done`: what else a screen reader is told
   if (!history || next === history) return;
   forgetSamples();
   endTape();
@@ -124,7 +124,7 @@ function go(next) {
   if (follows && asked && !isSameQuestion(before, asked)) fillIn(asked);
   if (node) show(node.run);
   else showNone();
-  say(node ? nameOf(node) : "No run is shown.");
+  say(done + (node ? (done && "Now shown: ") + nameOf(node) : "No run is shown."));
   if (focused) keepFocus();
 }
 
@@ -135,7 +135,7 @@ function keepFocus() {
 }
 
 export const lookAway = () => go(lookingAt(history, null));
-const remove = (id) => go(without(history, id, parentOf));
+const remove = (id) => go(without(history, id, parentOf), "Removed: " + nameOf(nodes.get(id)) + ". ");
 
 // Show a run that is in the page.
 export function show(other) {

@@ -1,14 +1,14 @@
 // Keys that work wherever the focus is.
 
 import { element, isOurs, isSheet, isTyping, onKeys } from "../dom.js";
-import { running, wide } from "../store.js";
+import { poll, running, selected, wide } from "../store.js";
 import { focusCandidates } from "./card.js";
 import { selectSpan, walk, widen } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
 import { openHelp } from "./help.js";
 import { startRun, stopRun } from "./ask.js";
 import { endPoll } from "./poll.js";
-import { leavePresenting } from "./present.js";
+import { isPresenting, leavePresenting } from "./present.js";
 import { pauseReplay } from "./replay.js";
 import { closeSide } from "./side.js";
 
@@ -23,7 +23,15 @@ function onKey(key, { target }) {
     if (key === "Enter") focusCandidates();
     return true;
   }
-  return Boolean(target.closest(".plot, .text")) && walk(key);
+  return walksFrom(key, target) && walk(key);
+}
+
+// Texts and plots take all keys that move between tokens. From the lesson, and where nothing has the focus, ← and → go on from
+// the selected token, as a step of the lesson asks for; a question to the class and presenting have them for themselves.
+function walksFrom(key, target) {
+  if (target.closest(".plot, .text")) return true;
+  if (!/^Arrow(Left|Right)$/.test(key) || !selected || poll || isPresenting() || isTyping(target)) return false;
+  return target === document.body || Boolean(target.closest("[data-part=lesson]"));
 }
 
 function stopOrStepBack() { // returns whether there was anything to stop, pause or leave

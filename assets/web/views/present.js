@@ -20,7 +20,7 @@ const SHORT_CHARS = 60; // a longer address is not for copying by hand
 const KEPT = "eft-presenting"; // in this tab, so that a reload comes back to it
 
 const root = () => part("page").classList;
-const isPresenting = () => root().contains("presenting");
+export const isPresenting = () => root().contains("presenting");
 
 // The lesson's text and question, in place of the plot; without them, the columns have most of the screen.
 function unfoldLesson(now) {

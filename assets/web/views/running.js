@@ -36,6 +36,7 @@ export function setRunning(now) {
   if (held && !now) part("alpha").focus({ preventScroll: true }); // a disabled button loses the focus; a late Enter does nothing on the slider
   part("run").classList.toggle("busy", now);
   part("page").classList.toggle("is-running", now);
+  if (!now) part("load").hidden = true; // only a run of this page hears of the load, so it would stay what it was
   if (was && !now) say("Stopped"); // until another message says more, as the end of a run does
   emit("running");
 }

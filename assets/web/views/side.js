@@ -32,6 +32,14 @@ export function closeSide() { // returns whether it was open
   return true;
 }
 
+// The sheet would cover a new text, of which no token is selected yet. A branch goes on from the token that the sheet shows.
+function makeRoom() {
+  const side = part("side");
+  if (!run || run.of || !isSheet() || side.contains(document.activeElement)) return;
+  setShown("side", false);
+  drawSoon();
+}
+
 function step(by) {
   if (selected && run.columns[selected.p].spans[selected.i + by]) select(selected.p, selected.i + by, false, true);
 }
@@ -39,6 +47,7 @@ function step(by) {
 export function listen() {
   if (isSheet()) setShown("side", false);
   on("selected", (picked) => (showSide(picked), keepAbove(picked)));
+  on("run", makeRoom);
   part("card-close").addEventListener("click", closeSide);
   part("card-before").addEventListener("click", () => step(-1));
   part("card-after").addEventListener("click", () => step(1));
