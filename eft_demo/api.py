@@ -90,9 +90,7 @@ class EFT:
         run = self._service.start_run(spec)
         if ignores_system(self._service.family, run.request.spec):
             warnings.warn(
-                "No model of this run has a chat template without a system prompt of its own, so system "
-                "changes nothing.",
-                stacklevel=2,
+                "No model of this run takes a system prompt, so system changes nothing.", stacklevel=2
             )
         return Writing(self._service, run)
 

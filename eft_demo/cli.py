@@ -305,10 +305,7 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     try:
         run = service.start_run(spec)
         if ignores_system(service.family, run.request.spec):
-            write_stderr(
-                "Note: no model of this run has a chat template without a system prompt of its own, so "
-                "--system changes nothing."
-            )
+            write_stderr("Note: no model of this run takes a system prompt, so --system changes nothing.")
         return make_trace(service, run.request.spec, collect(run))
     finally:
         service.stop()

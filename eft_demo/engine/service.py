@@ -154,7 +154,10 @@ class Service:
 
 
 def ignores_system(family: Family, spec: RunSpec) -> bool:
-    """Whether the run has a system prompt that reaches none of its models."""
+    """Whether the run has a system prompt that reaches none of its models.
+
+    It reaches those with a chat template, except where the family gives them a system prompt of its own.
+    """
     roles = {role for _, recipe in spec.columns for role in recipe.roles}
     formats = [spec.formats.get(role, family.prompts[role]) for role in roles]
     return bool(spec.system) and not any(one.kind == "chat" and not one.text for one in formats)

@@ -48,8 +48,9 @@ def writing(path: Path, option: str) -> Iterator[None]:
 def replace_file(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`. If that fails, as on a full disk, the file stays as it was.
 
-    Raises OSError.
+    A link to a file stays one. Raises OSError.
     """
+    path = path.resolve()
     new = path.with_name(f"{path.name}.new")
     try:
         new.write_text(text, encoding="utf-8")

@@ -120,3 +120,11 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> 
     assert subprocess.run([sys.executable, "-c", FULL_DISK, str(path)]).returncode == 7
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_replaced_file_is_still_found_by_its_link(tmp_path: Path) -> None:
+    file, link = tmp_path / "run.json", tmp_path / "link.json"
+    file.write_text("old")
+    link.symlink_to(file)
+    replace_file(link, "new")
+    assert link.is_symlink() and file.read_text() == "new"
