@@ -99,6 +99,7 @@ function onKey(key, { target }) {
 
 export function listen() {
   on("teach", () => allow(part("present-open"), run ? "" : "There is nothing to present yet"));
+  document.documentElement.classList.remove("presenting"); // of a page that this one has replaced
   let again = wasPresenting();
   const onRun = () => {
     if (again && run) again = false, startPresenting();
