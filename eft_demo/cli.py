@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from inspect import Parameter
 from pathlib import Path
@@ -389,12 +389,14 @@ def _refuse_ignored(context: typer.Context) -> None:
         for name, value in given.items()
         if name not in used
     ]
-    if ignored:
-        named = " and ".join(ignored)
+    _refuse(f"bench --{chosen} measures something else", f"--{chosen}", ignored)
+
+
+def _refuse(why: str, option: str, ignored: Sequence[str]) -> None:
+    """Raise InputError if any option is given that has no effect beside `option`."""
+    if named := " and ".join(ignored):
         raise InputError(
-            f"bench --{chosen} measures something else and does not use {named}. "
-            f"Please leave out {named}, or --{chosen}.",
-            code="option_ignored",
+            f"{why} and does not use {named}. Please leave out {named}, or {option}.", code="option_ignored"
         )
 
 
@@ -533,12 +535,9 @@ def doctor(
     from eft_demo.lab.pin import pin as pin_catalogue
 
     settings = _settings(quantisation, base_url)
-    others = {"--estimate": estimate, "--quant": quantisation, "--base-url": base_url}
-    if pin and (ignored := " and ".join(name for name, value in others.items() if value)):
-        raise InputError(
-            f"--pin runs no model and does not use {ignored}. Please leave out {ignored}, or --pin.",
-            code="option_ignored",
-        )
+    if pin:
+        others = {"--estimate": estimate, "--quant": quantisation, "--base-url": base_url}
+        _refuse("--pin runs no model", "--pin", [name for name, value in others.items() if value])
     if estimate:
         checks = lab.estimates(settings, family)
     else:

@@ -108,9 +108,9 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
 
 
 def _forget_training(tokenizer: Tokenizer) -> None:
-    """Switch off what a tokenizer's file keeps of the training that saved it.
+    """Switch off truncation, padding and dropout, which a tokenizer's file may keep from training.
 
-    It would cut a prompt, fill it up, or read it differently each time, and nobody would be told.
+    They would cut or pad prompts, or tokenise the same prompt differently each time, without any message.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()

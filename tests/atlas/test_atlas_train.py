@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM
 
 from eft_demo import cli
 from eft_demo.atlas import train
@@ -19,6 +19,7 @@ from eft_demo.atlas.facts import ASSETS, held_out_entities, load_facts, names_in
 from eft_demo.atlas.net import HeadLoss, config, hidden_states, loss_and_grad
 from eft_demo.errors import EFTError, InputError
 from tests.hub import folder_hub
+from tests.tiny import TINY_SMALL, make_model
 
 PLAN = train.Pretraining("small", steps=3, learning_rate=1e-3, seed=1)
 
@@ -236,15 +237,7 @@ def test_a_training_without_time_says_what_is_done_and_goes_on(
 def test_weights_that_were_not_written_whole_do_not_count_as_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = Qwen2Config(
-        vocab_size=8,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-    model = Qwen2ForCausalLM(shape)
+    model = make_model(TINY_SMALL, vocab=8, context=8, seed=0)
 
     def on_a_full_disk(folder: Path) -> None:
         folder.mkdir()

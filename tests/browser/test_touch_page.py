@@ -50,12 +50,18 @@ def test_on_a_phone_enter_adds_a_line_and_the_button_runs(site: Site) -> None:
     assert page.locator("[data-part=peek]").is_hidden(), "the small card would hide the other one"
 
 
-def test_a_closed_sheet_stays_closed_until_a_token_is_touched(site: Site) -> None:
+def with_sheet(site: Site) -> Any:
+    """A phone's page after a run, with the sheet of a token open."""
     page = site.open(360, 740, **PHONE)
     run(page, "chant", 6)
     wait_end(page)
     page.locator(".pane.up .t").nth(1).tap()
     page.wait_for_selector("[data-part=side]:visible")
+    return page
+
+
+def test_a_closed_sheet_stays_closed_until_a_token_is_touched(site: Site) -> None:
+    page = with_sheet(site)
     page.tap("[data-part=card-close]")
     page.focus("#eft-alpha")
     page.keyboard.press("Home")
@@ -69,11 +75,7 @@ def test_a_closed_sheet_stays_closed_until_a_token_is_touched(site: Site) -> Non
 
 
 def test_on_a_phone_a_new_run_is_not_written_behind_the_sheet(site: Site) -> None:
-    page = site.open(360, 740, **PHONE)
-    run(page, "chant", 6)
-    wait_end(page)
-    page.locator(".pane.up .t").nth(1).tap()
-    page.wait_for_selector("[data-part=side]:visible")
+    page = with_sheet(site)
     page.fill("#eft-prompt", "gold")
     page.tap("[data-part=run]")
     page.wait_for_function("document.querySelector('.pane.up .text').textContent.includes('gold')")

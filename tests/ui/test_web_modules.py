@@ -186,7 +186,7 @@ def test_modules_joined_into_one_script_have_no_name_in_common(page: Path) -> No
 
 
 def test_no_selector_looks_at_every_token_that_is_written() -> None:
-    """`:has` is, where it starts from what contains tokens, or where any element could match its argument."""
+    """One with `:has` does if it starts from what contains tokens, or if any element matches its argument."""
     css = re.sub(r"/\*.*?\*/", "", (ASSETS / "ui" / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
     for anchor, argument in re.findall(r"([^\s>~+,{}()]*):has\(((?:[^()]|\([^()]*\))*)\)", css):
         assert not re.search(r"^(?:html|body)|\.(?:eft|stage|columns|pane|text|gradio-container)\b", anchor)

@@ -114,7 +114,7 @@ function rewrite(all) {
   if (selected) writeOn(selected.p, selected.i, { ...options, fresh: true });
 }
 
-function go(next, done = "") { // `done`: what else a screen reader is told
+function go(next, done = "") { // a screen reader reads `done` first
   if (!history || next === history) return;
   forgetSamples();
   endTape();
