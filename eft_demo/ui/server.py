@@ -39,6 +39,7 @@ from eft_demo.ui.world import route as world_route
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 FOR_ROOMS = 0.5  # of all connections may wait for news of class rooms; the others are for pages and runs
 WATCH_S = 0.5  # between two checks of the engine
+LOOK_S = 0.01  # between two looks of an idle Gradio for new runs; its own 0.001 keep a tenth of a core busy
 GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
 FULL = "The server is busy: {} runs have begun or wait. Please try again in a moment."
@@ -115,7 +116,10 @@ def start(demo: Page, settings: Settings) -> str:
         head=style(),
         app_kwargs=_app_options(demo),
     )
-    demo._queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
+    queue = demo._queue
+    queue.pending_messages_per_session = Mailboxes(demo.live.streams.listens)
+    queue.sleep_when_free = LOOK_S
+    queue.progress_update_sleep_when_free = WATCH_S  # the page has no progress bars of Gradio's
     demo.app.router.redirect_slashes = False  # it would redirect to what it takes for its own address
     # The gate is outside Gradio's own middleware, which would answer other sites.
     addresses = [one.getsockname()[0] for one in bound]

@@ -57,7 +57,7 @@ def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: in
         page.locator("[data-part=lesson-reveal]").press("Enter")
         assert page.locator("[data-part=lesson-answer]").inner_text() == step.answer
         assert page.locator("[data-part=lesson-note]").is_hidden()
-        assert violations(page) == []
+        assert violations(page, "html" if number == 1 else "[data-part=lesson]") == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert f"step={number}" in page.url
         page.keyboard.press("PageDown")

@@ -64,6 +64,18 @@ def test_both_plotting_scripts_are_compressed_and_cached(client: httpx.Client, p
     assert answer.headers["cache-control"].startswith("public, max-age=")
 
 
+def test_an_idle_server_seldom_looks_for_runs(
+    page: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    queue = type(page[0]._queue)
+    length = queue.__len__
+    monkeypatch.setattr(queue, "__len__", lambda self: looks.append(time.monotonic()) or length(self))
+    while len(looks) < 11:
+        time.sleep(0.01)
+    assert looks[10] - looks[0] >= 10 * server.LOOK_S
+
+
 def test_uploads_are_refused(client: httpx.Client) -> None:
     for path in ("/gradio_api/upload", "/gradio_api/component_server/"):
         answer = client.post(path, files={"files": ("x.txt", b"x")})
