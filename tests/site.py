@@ -35,8 +35,6 @@ DISABLED = [
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
-    # Without a GPU, layers of their own are only more to draw: a load and a run cost a quarter less processor time.
-    "--disable-threaded-compositing",
     "--host-resolver-rules=" + ",".join(f"MAP {name} 127.0.0.1" for name in NAMES),
     "--disable-features=" + ",".join(DISABLED),
 ]
