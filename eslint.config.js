@@ -14,7 +14,7 @@ const PRIVATE = [
   "written", "made", "wholes", "drawn", "figure", "plotlyReady", "opened", // what was stored, drawn or loaded last, so that it is not done twice
   "sending", "watching", "waiting", "checks", "turn", // whether, or which, request is under way
   "ended", "stepped", // what is still to be announced
-  "grown", "openedAt", "mouseAt", // the columns of one update; the click that opened a dialog; where the mouse was last
+  "grown", "openedAt", "mouseAt", "lastMs", // the columns of one update; the click that opened a dialog; where the mouse was; how long a plot took
 ];
 const named = `[id.name=/^(\\w+Timer|${PRIVATE.join("|")})$/]`;
 const ATOP = ":matches(Program, Program > ExportNamedDeclaration) > VariableDeclaration";

@@ -98,8 +98,7 @@ def varied() -> RunTrace:
     return make_run(columns, texts, family="atlas", prompt="Which?", controls={"alpha": 1.0})
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["varied", "pirate"])
+@pytest.mark.parametrize(("name", "theme"), [("varied", "dark"), ("pirate", "light")])
 def test_a_saved_run_shows_what_the_page_shows(
     site: Site, page: Any, tmp_path: Path, name: str, theme: str
 ) -> None:

@@ -1,11 +1,12 @@
 // Shared by all plots: loading plotly's scripts, the theme's colours, and when the open plot is redrawn.
 
 import { part } from "../dom.js";
-import { emit, setOwnView, tab } from "../store.js";
+import { emit, running, setOwnView, tab } from "../store.js";
 
 export const PX_PER_TOKEN = 34;
-const REDRAW_MS = 300;
+const REDRAW_MS = 300, SHARE = 6; // on slow machines, at most a sixth of the time goes into plots while text streams
 let drawTimer = 0;
+let lastMs = 0; // of a drawing
 
 // Plotly's full script holds up the page for a second when it is evaluated, so the page has the light one, and loads the full one
 // for a figure with another type of trace than these. The light one would silently draw such a trace as a scatter plot.
@@ -44,13 +45,15 @@ export function clearBox(box) {
 
 // The open plot listens for "draw", which comes at a limited rate while text streams.
 export function drawSoon() {
-  if (!drawTimer) drawTimer = setTimeout(drawNow, REDRAW_MS);
+  if (!drawTimer) drawTimer = setTimeout(drawNow, running ? Math.max(REDRAW_MS, (SHARE - 1) * lastMs) : REDRAW_MS);
 }
 
 export function drawNow() {
   clearTimeout(drawTimer);
   drawTimer = 0;
+  const began = performance.now();
   emit("draw");
+  setTimeout(() => (lastMs = performance.now() - began)); // plotly follows in the same task
 }
 
 const PICTURE = "M3 4h18v16H3zM5 6v9l4-4 4 4 3-3 3 3V6z";
