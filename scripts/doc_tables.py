@@ -36,6 +36,7 @@ FOLDERS = {
     "assets/lessons/": "Lessons: one file each",
     "assets/families/": "The catalogue: one file per model family from the hub",
     "assets/room/": "The small page on which students vote: markup, style, script",
+    "assets/space/": "The README of a Hugging Face Space, to be filled in",
     "assets/ui/": "The page's HTML skeleton, style sheet and module loader",
     "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ rendering, "
     "vendor/ what others wrote",

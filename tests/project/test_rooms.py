@@ -21,6 +21,7 @@ ORDER = [
     ["engine"],
     ["atlas", "lessons"],
     ["lab", "ui"],
+    ["publish"],
     ["api", "cli"],
     ["__main__"],
 ]
