@@ -26,7 +26,7 @@ from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.host.outputs import check_folder, writing
 from eft_demo.lab.pin import write_pins
 from eft_demo.method.roles import LARGE_BASE
-from eft_demo.models.memory import CPU
+from eft_demo.models.memory import CPU, REMOTE
 from eft_demo.models.plan import Plan, make_plan
 from eft_demo.settings import Settings, show_value
 
@@ -41,6 +41,7 @@ LARGE_FILES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"  # git pushe
 STARTUP = "1h"  # the hub's default may be too short to load a large model
 SECRET = " The models need the secret `HF_TOKEN`: a read token of an account that accepted their licences."
 NOT_PINNED = "The hub did not answer, so the models are not pinned to commits. With a network, they are."
+UNKNOWN_SIZE = "The family file gives no `shape` for {}, so whether the models fit is not known."
 ENOUGH = 1 << 50  # bytes of a memory that is not asked about
 TOKENS = 64  # of the run whose GPU time the README of the Space names
 
@@ -79,10 +80,12 @@ def write_space(settings: Settings, out: Path, hardware: str, family: str) -> Sp
     _check_family(entry, hardware)
     flavor, plan = _choose_flavor(entry, settings, hardware)
     _check_empty(out)
-    facts, notes = _ask_hub(entry)
+    facts = _ask_hub(entry)
+    notes = [UNKNOWN_SIZE.format(role) for role in _unknown(entry, plan)[:1]]
+    notes += [NOT_PINNED] if facts is None else []
     try:
         with writing(out, "--out"):
-            _write(out, entry, facts, plan, hardware, flavor)
+            _write(out, entry, facts or {}, plan, hardware, flavor)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)  # half a Space could be pushed by mistake
         raise
@@ -92,7 +95,7 @@ def write_space(settings: Settings, out: Path, hardware: str, family: str) -> Sp
         f"hf repos create USER/eft-demo --type space --sdk gradio --flavor {flavor}{secret}",
         f"hf upload USER/eft-demo {folder} . --type space",
     )
-    return Space(out, flavor, commands, notes)
+    return Space(out, flavor, commands, tuple(notes))
 
 
 def _check_family(entry: Entry, hardware: str) -> None:
@@ -139,18 +142,24 @@ def _choose_flavor(entry: Entry, settings: Settings, hardware: str) -> tuple[str
     )
 
 
+def _unknown(entry: Entry, plan: Plan) -> list[str]:
+    """The roles of whose models the size is not known before the download."""
+    models = [place for place in plan.placements if entry.roles[place.role].loaded_with is None]
+    return [place.role for place in models if place.device != REMOTE and not place.weights_bytes]
+
+
 def _repositories(entry: Entry) -> list[RoleEntry]:
     """The roles that a Space loads from the hub."""
     roles = entry.roles.values()
     return [role for role in roles if role.repo is not None and role.same_as is None and not role.optional]
 
 
-def _ask_hub(entry: Entry) -> tuple[dict[str, RepoFacts], tuple[str, ...]]:
-    """The commits and files of the family's repositories, by role; a note if the hub does not answer."""
+def _ask_hub(entry: Entry) -> dict[str, RepoFacts] | None:
+    """The commits and files of the family's repositories, by role; None if the hub does not answer."""
     try:
-        return {role.role: look_up(str(role.repo), role.revision) for role in _repositories(entry)}, ()
+        return {role.role: look_up(str(role.repo), role.revision) for role in _repositories(entry)}
     except HubUnreachable:
-        return {}, (NOT_PINNED,)
+        return None
 
 
 def _write(
@@ -248,6 +257,8 @@ def _models(entry: Entry, repos: list[RoleEntry], facts: Mapping[str, RepoFacts]
     for role in repos:
         at = f" at {facts[role.role].commit}" if role.role in facts else ""
         lines.append(f"- `{role.role}`: [{role.repo}](https://huggingface.co/{role.repo}){at}")
+    if _unknown(entry, plan):
+        return "\n".join(lines)
     needed = sum(plan.needed_bytes.values()) / 1e9
     kind = plan.of(LARGE_BASE).quantisation
     stored = "" if kind == "none" else f" with the large model in {kind}"

@@ -117,7 +117,8 @@ def test_without_the_hub_models_are_named_but_not_pinned(
 
 def test_a_family_of_ones_own_comes_along(tmp_path: Path) -> None:
     (tmp_path / "atlas.yaml").write_text(OWN.format("\n    repo: me/large"))
-    write_space(Settings(), tmp_path / "s", "cpu", str(tmp_path / "atlas.yaml"))
+    written = write_space(Settings(), tmp_path / "s", "cpu", str(tmp_path / "atlas.yaml"))
+    assert len(written.notes) == 1 and "no `shape` for large_base" in written.notes[0]
     assert '"EFT_FAMILY", "atlas-own-file"' in (tmp_path / "s" / "app.py").read_text()
     assert find_entry("atlas-own-file", Settings(assets=tmp_path / "s" / "assets")).title == "Mine"
 
