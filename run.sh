@@ -1,14 +1,33 @@
 #!/usr/bin/env bash
-# Installs and starts EFT Demo, or runs its tests, on a bare Debian or Ubuntu with Python 3.11 or newer. Needs only a package index.
-#   bash run.sh [--host H] [--port P] [--family F | --family-file FILE] [--quant KIND] [--root-path P]    install on first use, then start the app
-#   bash run.sh test [options of pytest]    the same, then lint, types and all tests
-#   bash run.sh coverage [options of pytest]    which lines the quick tests of Python and the tests of the page's modules run
-# EFT_VENV sets another folder for the virtual environment. pip's own settings (PIP_EXTRA_INDEX_URL, pip.conf) apply.
+# Installs and starts EFT Demo, or runs its tests, on a bare Debian or Ubuntu with Python 3.11 or newer. `bash run.sh --help` lists what it takes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 venv=${EFT_VENV:-.venv}
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
+
+usage() {
+    cat <<'END'
+bash run.sh [OPTIONS]        install on first use, then start the page
+bash run.sh test [...]       the same, then lint, types and all tests; takes options of pytest
+bash run.sh coverage [...]   which lines the quick tests run; takes options of pytest
+
+Options of the page:
+  --host H            address to listen on; 0.0.0.0 or :: for all interfaces (default: this machine only)
+  --port P            port (default: 7860); if it is in use, the next free one
+  --family F          model family, such as qwen2.5; auto = the largest that runs well here (default: atlas)
+  --family-file FILE  path of a family file
+  --quant KIND        for the large models: none, int8, nf4, fp4, auto
+  --base-url URL      completion server that runs the large base, such as http://host:8000/v1
+  --root-path PATH    path at which a proxy serves the page
+
+Variables of the installation:
+  EFT_VENV            folder of the virtual environment (default: .venv)
+  EFT_TORCH_INDEX     package index for PyTorch (default: its CPU builds on Linux without an NVIDIA driver;
+                      empty: only the usual index)
+pip's own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, pip.conf) apply too. docs/settings.md lists the settings of the page.
+END
+}
 
 find_python() {
     local name
@@ -55,14 +74,36 @@ make_venv() {  # on Debian, ensurepip is in the separate package python3-venv
     return 1
 }
 
+torch_index() {  # the index to ask for PyTorch besides pip's own; prints nothing where the usual build is right
+    [ -n "${EFT_TORCH_INDEX+set}" ] && printf '%s' "$EFT_TORCH_INDEX" && return
+    [ "$(uname -s)" = Linux ] || return 0  # elsewhere the usual build has no CUDA
+    command -v nvidia-smi >/dev/null && return
+    [ -e /proc/driver/nvidia/version ] || [ -e /usr/lib/wsl/lib/nvidia-smi ] || echo https://download.pytorch.org/whl/cpu
+}
+
+install_torch() {  # from that index, alone: an index that does not answer then costs seconds, not minutes, and pip goes on with its own
+    local index torch
+    index=$(torch_index)
+    torch=$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
+    [ -n "$index" ] || return 0
+    say "taking $torch from $index if it can be reached"
+    pip_install --no-deps --retries 1 --timeout 15 --extra-index-url "$index" "$torch" || true  # what follows tries without
+    "$venv/bin/python" -c 'import importlib.metadata as m, sys; sys.exit("+" not in m.version("torch"))' 2>/dev/null ||
+        say "$index has no $torch for this machine or could not be reached; the usual build may bring CUDA, several GB"
+}
+
+pip_install() {  # compiling every module of torch and transformers takes as long as the rest; Python compiles what it imports
+    # shellcheck disable=SC2046  # expands to one word or none on purpose
+    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --no-compile --disable-pip-version-check "$@"
+}
+
 install() {  # install FILE if it changed since the last installation
     local file=$1 stamp="$venv/installed-${1%.txt}"
     [ -x "$venv/bin/python" ] && cat requirements.txt "$file" | cmp -s - "$stamp" && return
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
     say "installing $file into $venv (a few minutes, once)"
-    # Compiling every module of torch and transformers takes as long as the rest; Python compiles what it imports.
-    # shellcheck disable=SC2046  # expands to one word or none on purpose
-    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --no-compile --disable-pip-version-check -r "$file"
+    install_torch
+    pip_install -r "$file"
     cat requirements.txt "$file" > "$stamp"
 }
 
@@ -105,6 +146,11 @@ page_module_coverage() {
         sed -n 's/^# \(not ok.*\|fail [1-9].*\)/\1/p; /start of coverage/,/end of coverage/s/^# //p'
 }
 
+if [ "${1:-}" != test ] && [ "${1:-}" != coverage ]; then
+    for word in "$@"; do
+        case $word in -h | --help) usage && exit ;; esac
+    done
+fi
 if [ "${1:-}" = coverage ]; then
     shift
     install requirements-dev.txt

@@ -21,6 +21,7 @@ before it:
     lessons/            lessons: files that lead through the page
     lab/                benchmarks and evaluations
     ui/                 the page and its server
+    publish/            repositories for Hugging Face Spaces
     api, cli            the same from Python and from the command line
 """
 

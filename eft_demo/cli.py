@@ -512,6 +512,24 @@ def record(
 
 
 @app.command()
+def space(
+    out: Annotated[Path, typer.Option(help="A new folder for the repository of the Space.")],
+    hardware: Annotated[str, typer.Option(help="zerogpu, gpu or cpu.")] = "zerogpu",
+    family: FamilyName = "atlas",
+    as_json: AsJson = False,
+) -> None:
+    """Write a repository for a Hugging Face Space, and print the commands that push it.
+
+    Models of the hub are pinned to their newest commits if the hub answers.
+    """
+    from eft_demo.publish.space import write_space
+
+    written = write_space(Settings.from_env(), out, hardware, family)
+    made = {"out": str(out), "flavor": written.flavor, "commands": written.commands, "notes": written.notes}
+    write_stdout(json.dumps(made) if as_json else str(written))
+
+
+@app.command()
 def doctor(
     family: Annotated[
         str | None, typer.Option("--family", "--family-file", help="Default: atlas; with --pin, all.")

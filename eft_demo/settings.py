@@ -185,7 +185,7 @@ HOSTED_NAMES: Mapping[str, str] = {
     "zero_gpu": "SPACES_ZERO_GPU",
     "max_sequences": "EFT_MAX_ROWS",  # its name before 2026-11
 }
-SCRIPT_NAMES = ("EFT_VENV",)  # read by run.sh alone
+SCRIPT_NAMES = ("EFT_VENV", "EFT_TORCH_INDEX")  # read by run.sh alone
 BUNDLED = "atlas"  # the family that needs no download
 LISTED_BESIDE = 12  # extra candidates per token in a saved run: three from each of four models
 MAX_CONVERSATION_CHARS = 100_000  # about 25,000 tokens; saved runs of 16 columns stay readable

@@ -26,7 +26,7 @@ OTHERS = {
     "requirements-dev.txt": "Additional dependencies of the tests",
     "pyproject.toml": "Packaging, ruff, mypy, pytest",
     "package.json": "Tools for the page's modules, pinned; see also eslint.config.js and tsconfig.json",
-    "docs/deploying.md": "Running behind a proxy: configuration, variables, health checks",
+    "docs/deploying.md": "As a Hugging Face Space or behind a proxy: configuration, variables, health checks",
     "Dockerfile": "The app in a container, run by an unprivileged user",
     "scripts/gpu_check.sh": "Everything that needs a GPU, checked and measured in one go",
     ".ci/run": "What CI runs: the README's test command in a fresh environment",
@@ -36,6 +36,7 @@ FOLDERS = {
     "assets/lessons/": "Lessons: one file each",
     "assets/families/": "The catalogue: one file per model family from the hub",
     "assets/room/": "The small page on which students vote: markup, style, script",
+    "assets/space/": "The README of a Hugging Face Space, to be filled in",
     "assets/ui/": "The page's HTML skeleton, style sheet and module loader",
     "assets/web/": "The page's modules: main, store, api, dom; lib/ pure functions, views/ rendering, "
     "vendor/ what others wrote",

@@ -120,7 +120,7 @@ def download(
         return folder
     watcher.report("download", repo)
     facts = look_up(repo, revision, watcher)
-    wanted = _gguf_file(repo, facts.files, gguf) if gguf else _wanted(repo, facts.files, adapter)
+    wanted = _gguf_file(repo, facts.files, gguf) if gguf else wanted_files(repo, facts.files, adapter)
     folder = _fetch(repo, facts.commit, wanted, watcher)
     if revision != facts.commit:
         # Requesting a file by branch makes the library record the branch's commit, so offline use finds it.
@@ -243,7 +243,7 @@ def _run(ask: Callable[[], Answer], answer: Future[Answer]) -> None:
         answer.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
-def _wanted(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int]:
+def wanted_files(repo: str, files: Mapping[str, int], adapter: bool) -> dict[str, int]:
     """The files to download, small ones first. Raises FamilyError if there are no safetensors weights.
 
     The tokenizer is optional: one role's tokenizer is used for all, and any others are compared with it.

@@ -22,6 +22,7 @@ ORDER = [
     ["engine"],
     ["atlas", "lessons"],
     ["lab", "ui"],
+    ["publish"],
     ["api", "cli"],
     ["__main__"],
 ]

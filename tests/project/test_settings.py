@@ -178,7 +178,10 @@ def test_a_variable_that_names_no_setting_is_noted(name: str, meant: str) -> Non
 
 def test_variables_of_settings_are_not_noted() -> None:
     known = [f"EFT_{field.name.upper()}" for field in fields(Settings)]
-    assert notes_on_unknown(dict.fromkeys([*known, "EFT_MAX_ROWS", "EFT_VENV", "eft_x"], "1")) == []
+    assert (
+        notes_on_unknown(dict.fromkeys([*known, "EFT_MAX_ROWS", "EFT_VENV", "EFT_TORCH_INDEX", "eft_x"], "1"))
+        == []
+    )
 
 
 @pytest.mark.parametrize(

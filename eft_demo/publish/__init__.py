@@ -1,0 +1,1 @@
+"""What others can host: repositories for Hugging Face Spaces."""
