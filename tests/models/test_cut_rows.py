@@ -25,6 +25,7 @@ from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
 from tests.asking import QUESTION, finished, ids_of, make_request, three
 from tests.completions import MODEL, Completions, serving
+from tests.waiting import PATIENCE_S
 
 HOT = Sampling(temperature=1.0, seed=11)
 SAMPLINGS = {
@@ -197,6 +198,7 @@ def test_it_asks_for_as_many_as_the_server_sends(settings: Settings, server: Com
 
 def test_rivals_of_several_columns_share_a_request(settings: Settings, server: Completions) -> None:
     opened = open_engine(replace(settings, base_top=20))
+    cut_model(opened)._answers.patience_s = PATIENCE_S  # columns whose answers are late ask by themselves
     server.asked.clear()
     ask(opened, sampling=Sampling(temperature=2.0, seed=2), length=6)
     by_id = [body for body in server.asked if "logprob_token_ids" in body]

@@ -234,8 +234,15 @@ def test_while_an_answer_is_late_other_columns_go_on(
             add_event(traces, event)
         return went_on
 
+    model = engine.models["large_base"]
+    assert isinstance(model, RemoteModel)
+    usual_s, model._answers.patience_s = (
+        model._answers.patience_s,
+        PATIENCE_S,
+    )  # no answer is late before it is held
     while len(server.asked) < before + begun:
         step()
+    model._answers.patience_s = usual_s
     with answers_held(server, monkeypatch) as go:
         until(lambda: bool((step(), traces[1].finish_reason)[1]))
         assert not traces[0].finish_reason and not traces[2].finish_reason
