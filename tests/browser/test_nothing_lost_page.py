@@ -648,6 +648,8 @@ def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
 ) -> None:
     page = visit(context, demo.url)
     page.select_option("[data-part=behaviour]", "pirate")
+    page.click("[aria-controls=eft-columns]")
+    page.fill("#eft-recipe-0", "large_base + beta*(small_tuned - small_base)")  # no preset: its slider comes later
     run(page, "abcdef")
     page.wait_for_selector(".t")
     wait_end(page)
@@ -670,6 +672,8 @@ def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
     page.keyboard.press("Control+z")  # the closed one returns, whole
     assert page.locator("[data-part=replay]").is_visible() and texts(page)[2] == "abcdef"
     page.click("[data-part=replay-live]")
+    page.wait_for_selector("[data-part=replay]:is([hidden]), [data-error]:visible", state="attached")
+    assert page.locator("[data-error]:visible").count() == 0  # such as "Beta is empty"
     page.wait_for_selector("[data-part=replay]", state="hidden")
     wait_end(page)
     assert [text.split()[0] for text in runs_listed(page)] == ["Run", "Replay", "Run"]
