@@ -2,6 +2,7 @@
 // that means. A click pins it; while the mouse rests on another token, that one is previewed.
 
 import { percent } from "../lib/formats.js";
+import { isGreedy } from "../lib/sampling.js";
 import { bestBy } from "../lib/sentences.js";
 import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
 import { carded, cover, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
@@ -55,6 +56,8 @@ export function drawCard() {
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
+  part("samples").hidden = isGreedy(column);
+  part("samples-same").hidden = !isGreedy(column);
   writeVerdict(part("card-verdict"), [verdictOf(run, column, token, preview ? null : rival)]);
   part("card-print").textContent = printOf(run, column, token);
   writeVerdict(part("card-more"), besidesOf(run, column, token));
