@@ -3,7 +3,7 @@
 import { server } from "../api.js";
 import { asSeen, turnsFor } from "../lib/conversation.js";
 import { el, menuOption, onKeys, part } from "../dom.js";
-import { changeColumn, chosen, config, conversation, run, setChosen } from "../store.js";
+import { changeColumn, chosen, config, conversation, emit, run, setChosen } from "../store.js";
 import { makeColumns } from "./columns.js";
 import { hideError, makeErrorPlace, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
@@ -116,11 +116,12 @@ function showChosen() {
   showWaiting();
 }
 
-// Before the first run, the columns that it will have, with the turns that it will follow.
+// Before the first run, the columns that it will have, with the turns that it will follow. The card says what they are.
 export function showWaiting() {
   if (run) return;
   const names = distinctNames(), turns = turnsFor(conversation, names);
   makeColumns(chosen.map((column, k) => ({ ...column, name: names[k], turns: turns.map((turn) => asSeen(turn, k)) })));
+  emit("waiting");
 }
 
 function showChoice(column, index) {
