@@ -10,7 +10,7 @@ import { showSliders } from "./sliders.js";
 
 const CHECK_MS = 120; // after the last key
 const OWN = "Custom recipe";
-let checkTimer = 0, checks = 0, checking = null; // `checking`: the check that the server is asked for now
+let checkTimer = 0, checks = 0, waiting = null; // `waiting`: for the check that the server is asked for now
 
 const presetOf = (text) => config.presets.find((preset) => preset.text === text);
 
@@ -72,7 +72,7 @@ function typeRecipe(index, text) {
 // run, a file or a lesson. Begun now if it has not begun yet; null if it has ended. The sliders of a preset are known without it.
 export function whenChecked() {
   if (checkTimer) return checkColumns();
-  return chosen.every(({ text }) => presetOf(text.trim())) ? null : checking;
+  return chosen.every(({ text }) => presetOf(text.trim())) ? null : waiting;
 }
 
 function addColumn() {
@@ -92,7 +92,7 @@ function removeColumn(index) {
 export function checkColumns() {
   clearTimeout(checkTimer);
   checkTimer = 0;
-  const mine = checking = askToCheck().finally(() => { if (checking === mine) checking = null; });
+  const mine = waiting = askToCheck().finally(() => { if (waiting === mine) waiting = null; });
   return mine;
 }
 
