@@ -23,6 +23,7 @@ import { showWaiting } from "./recipes.js";
 import { endTape } from "./replay.js";
 import { ask, leave, setRunning } from "./running.js";
 import { allSettings, fillIn } from "./settings.js";
+import { setControls } from "./sliders.js";
 import { childrenOf, drawTree, isRemovable, nameOf } from "./tree.js";
 
 const MAX_TEXTS = 500; // of all runs and branches: more than anybody needs
@@ -174,9 +175,11 @@ function showNone() {
 function closeReplay() {
   const { id, run: opened } = rootOf(currentNode()), mine = settingsBefore;
   endTape();
-  if (mine && !changesFrom(opened.asked, allSettings()).length && part("prompt").value === opened.asked.prompt) fillIn(mine);
+  const untouched = mine && !changesFrom(opened.asked, allSettings()).length && part("prompt").value === opened.asked.prompt;
+  if (untouched) fillIn(mine);
   keepSettings(null);
   remove(id);
+  if (untouched) setControls(mine.controls); // the run shown now has set the sliders to its own values
   part("open").focus();
 }
 
