@@ -280,7 +280,8 @@ def test_rank_bins_and_numbers_are_chosen_by_keys(page: Any) -> None:
 
 # Tokens in the sentences whose full stop or comma may begin the next line.
 LOOSE_STOPS = """() => [...document.querySelectorAll('.said b')].filter(({ nextSibling, parentElement }) =>
-    /^[.,;]/.test(nextSibling?.textContent ?? '') && getComputedStyle(parentElement).whiteSpace !== 'nowrap').length"""
+    /^[.,;]/.test(nextSibling?.textContent ?? '') &&
+    getComputedStyle(parentElement).whiteSpace !== 'nowrap').length"""
 
 
 def walk(page: Any) -> tuple[set[str], set[int]]:

@@ -649,7 +649,7 @@ def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
     page = visit(context, demo.url)
     page.select_option("[data-part=behaviour]", "pirate")
     page.click("[aria-controls=eft-columns]")
-    page.fill("#eft-recipe-0", "large_base + beta*(small_tuned - small_base)")  # no preset: its slider comes later
+    page.fill("#eft-recipe-0", "large_base + beta*(small_tuned - small_base)")  # its slider comes later
     run(page, "abcdef")
     page.wait_for_selector(".t")
     wait_end(page)

@@ -24,7 +24,8 @@ SCRIPTS = """performance.getEntriesByType('resource').map(({ name }) => name.spl
   .filter(name => name.includes('plotly'))"""
 TYPES = "box => document.querySelector(box)._fullData?.map(({ type }) => type).join(' ') ?? ''"
 HIDDEN = "box => document.querySelector(box)._fullData?.filter(({ visible }) => visible !== true).length"
-FITTED = """box => (plot => Math.abs(plot._fullLayout.height - parseFloat(getComputedStyle(plot).minHeight)) < 50)(
+FITTED = """box => (plot =>
+    Math.abs(plot._fullLayout.height - parseFloat(getComputedStyle(plot).minHeight)) < 50)(
     document.querySelector(box))"""  # within a legend's rows
 WIDTH = "box => (([low, high]) => high - low)(document.querySelector(box)._fullLayout.xaxis.range)"
 
