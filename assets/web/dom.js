@@ -128,15 +128,6 @@ export async function copyText(text, near) {
 export const menuOption = (value, text) => Object.assign(el("option", "", text), { value });
 export const noHover = () => matchMedia("(hover: none)").matches; // tooltips are written out instead
 
-// Reacts to width only: a drawing sets its own height, which must not trigger another drawing.
-/** @type {(box: HTMLElement, act: () => void) => void} */
-export function onNewWidth(box, act) {
-  let width = 0;
-  new ResizeObserver(() => {
-    if (box.clientWidth !== width) (width = box.clientWidth), act();
-  }).observe(box);
-}
-
 // Offers these columns in a menu. Returns whether they are new. The options' text may have been translated since.
 /** @type {(choice: HTMLSelectElement, names: string[]) => boolean} */
 export function offerColumns(choice, names) {

@@ -164,6 +164,16 @@ def test_every_sample_has_its_own_noise(site: Site) -> None:
     labels = page.locator(".node").all_inner_texts()
     assert [f"seed {k}" in labels[k] for k in (1, 2, 3)] == [True] * 3
     assert page.locator(".node[aria-level='2']").count() == 3
+    page.eval_on_selector("#eft-temperature", "f => { f.value = '0'; f.dispatchEvent(new Event('input')); }")
+    finish(page, "abcdef", length=4)
+    focus_token(page, 2)
+    assert page.locator("[data-part=samples]").is_hidden() and "same" in page.inner_text(
+        "[data-part=branching]"
+    )
+    page.keyboard.press("r")
+    wait_nodes(page, 6)
+    wait_end(page)
+    assert page.locator(".node").count() == 6  # one more text, not three that are equal
 
 
 def test_all_columns_can_continue_from_one_token(site: Site) -> None:

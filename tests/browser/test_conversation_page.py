@@ -80,6 +80,7 @@ def test_each_column_goes_on_from_its_own_answers_or_all_from_one(site: Site) ->
     ask(page, "Own", 4)
     assert [shown[1] for shown in turns(page)] == ["llll", "hhhh", "hhhh"]
     page.select_option("[data-part=continue-from]", label="Base in all columns")
+    assert page.locator("[data-part=run-changed]").is_visible()
     ask(page, "Own", 4)
     assert [shown[1] for shown in turns(page)] == ["llll"] * 3
     follow_up(page, "More")

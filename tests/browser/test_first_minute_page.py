@@ -124,6 +124,18 @@ def test_one_sentence_says_what_tuning_changed(site: Site) -> None:
     count = page.locator(".pane.up .t").count()
     assert f"of {count} places" in page.inner_text("[data-part=as-if-text]")
     assert page.locator(".strip i").count() == count
+    assert selected_text(page, 4).startswith(page.inner_text(".pane.up .text").strip()[:5])
+
+
+def selected_text(page: Any, last: int) -> str:
+    """What the mouse selects from the left half of the first letter to this token."""
+    begin, end = (page.locator(".pane.up .t").nth(i).bounding_box() for i in (0, last))
+    page.mouse.move(begin["x"] + 2, begin["y"] + 14)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 5, end["y"] + 14, steps=3)
+    page.mouse.up()
+    text: str = page.evaluate("getSelection().toString()")
+    return text
 
 
 def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:

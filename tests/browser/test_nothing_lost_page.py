@@ -648,6 +648,8 @@ def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
 ) -> None:
     page = visit(context, demo.url)
     page.select_option("[data-part=behaviour]", "pirate")
+    page.click("[aria-controls=eft-columns]")
+    page.fill("#eft-recipe-0", "large_base + beta*(small_tuned - small_base)")  # its slider comes later
     run(page, "abcdef")
     page.wait_for_selector(".t")
     wait_end(page)
@@ -658,6 +660,7 @@ def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
     page.keyboard.press("Escape")
     page.fill("#eft-prompt", "half typed")
     page.select_option("[data-part=behaviour]", "assistant")
+    page.locator("#eft-alpha").fill("2.5")
     page.click("[data-part=open]")
     page.set_input_files("[data-part=file]", tmp_path / "run.json")
     page.wait_for_selector("[data-part=replay]:not([hidden])")
@@ -667,9 +670,12 @@ def test_a_replay_fills_in_its_settings_runs_live_and_can_be_closed(
     assert page.locator("[data-part=replay]").is_hidden() and page.locator(".node").count() == 0
     assert page.input_value("#eft-prompt") == "half typed" and texts(page)[2] == "abcdef"
     assert page.input_value("[data-part=behaviour]") == "assistant"
+    assert page.input_value("#eft-alpha") == "2.5"
     page.keyboard.press("Control+z")  # the closed one returns, whole
     assert page.locator("[data-part=replay]").is_visible() and texts(page)[2] == "abcdef"
     page.click("[data-part=replay-live]")
+    page.wait_for_selector("[data-part=replay]:is([hidden]), [data-error]:visible", state="attached")
+    assert page.locator("[data-error]:visible").count() == 0  # such as "Beta is empty"
     page.wait_for_selector("[data-part=replay]", state="hidden")
     wait_end(page)
     assert [text.split()[0] for text in runs_listed(page)] == ["Run", "Replay", "Run"]

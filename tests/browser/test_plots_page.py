@@ -24,6 +24,9 @@ SCRIPTS = """performance.getEntriesByType('resource').map(({ name }) => name.spl
   .filter(name => name.includes('plotly'))"""
 TYPES = "box => document.querySelector(box)._fullData?.map(({ type }) => type).join(' ') ?? ''"
 HIDDEN = "box => document.querySelector(box)._fullData?.filter(({ visible }) => visible !== true).length"
+FITTED = """box => (plot =>
+    Math.abs(plot._fullLayout.height - parseFloat(getComputedStyle(plot).minHeight)) < 50)(
+    document.querySelector(box))"""  # within a legend's rows
 WIDTH = "box => (([low, high]) => high - low)(document.querySelector(box)._fullLayout.xaxis.range)"
 
 
@@ -132,6 +135,10 @@ def test_the_line_above_a_plot_names_its_columns_in_sight(site: Site) -> None:
             page.set_viewport_size({"width": width, "height": 720})
             assert line.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), (name, width)
         assert line.locator("select").count() == choices
+    page.click("[data-part=tab-bars]")
+    for height in (720, 1000, 720):  # from here on, the window's height alone is another one
+        page.set_viewport_size({"width": 1280, "height": height})
+        page.wait_for_function(FITTED, arg=BARS)
     assert "A cell names the token" in line.get_attribute("title")
 
 

@@ -96,6 +96,11 @@ def test_a_link_fills_in_the_page_and_waits_for_run(site: Site) -> None:
     assert other.locator("[data-error=link]").is_hidden()
     assert stays(other, ".pane.up .text")
     assert other.locator(".t").count() == 0 and other.locator("[data-part=stop]").is_disabled()
+    other.click("[aria-controls=eft-columns]")
+    other.select_option("#eft-column-0", index=1)
+    named = other.locator(".pane h2").all_inner_texts()
+    assert named[0] != "Base" and other.locator(".primer b").all_inner_texts() == named
+    other.select_option("#eft-column-0", index=0)
     other.focus("#eft-prompt")
     other.keyboard.press("Control+Enter")
     other.wait_for_selector(".t")

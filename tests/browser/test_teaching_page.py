@@ -67,11 +67,13 @@ def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: in
     assert "Great" in page.evaluate(PERCEIVED) and "Nairobi" in page.evaluate(PERCEIVED)
     page.hover(".pane:not(.base) .t[data-i='9'] >> visible=true")  # whose small card must go, too
     page.wait_for_selector("[data-part=peek]:not([hidden])")
+    page.locator("#eft-alpha").fill("2.5")
     page.locator("[data-part=teach-open]").press("Enter")
     page.keyboard.press("ArrowDown")
     assert violations(page) == [] and page.evaluate("document.activeElement.dataset.part") == "predict-open"
     page.keyboard.press("Enter")
     page.wait_for_selector(".option")
+    assert page.input_value("#eft-alpha") == "1"  # of the text that is asked about
     perceived = page.evaluate(PERCEIVED)
     assert not [word for word in ("Great", "Nairobi", "lion", "Nassau") if word in perceived]
     assert sum(text.endswith("\nGreat") for text in page.locator(".option").all_inner_texts()) == 1

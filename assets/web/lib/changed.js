@@ -1,6 +1,6 @@
 // What differs between two settings of a run: those that the shown run was asked for with, and those of the next one.
 
-/** @import { Run } from "../types.js" */
+/** @import { Conversation, Run } from "../types.js" */
 
 import { symbolOf } from "./formats.js";
 
@@ -8,7 +8,7 @@ import { symbolOf } from "./formats.js";
 const SEEN = new Set(["prompt", "controls", "turns", "conversation", "serial", "pace"]);
 /** @type {Record<string, string>} */
 const NAMES = {
-  top_p: "top-p", top_k: "top-k", min_p: "min-p", schedule: "α over time", filter: "weight filter", speculation: "speculative decoding", formats: "prompt formats", system: "system prompt",
+  top_p: "top-p", top_k: "top-k", min_p: "min-p", schedule: "α over time", filter: "weight filter", speculation: "speculative decoding", formats: "prompt formats", system: "system prompt", from: "continue from",
 };
 /** @type {(key: string) => string} */
 export const settingName = (key) => NAMES[key] ?? key;
@@ -20,8 +20,13 @@ const plain = (value) => JSON.stringify(value && typeof value === "object" && !O
 /** @type {(asked: Record<string, any> | undefined, now: Record<string, any>) => string[]} */
 export function changesFrom(asked, now) {
   if (!asked) return []; // unknown, as for a run from a file
-  return Object.keys({ ...asked, ...now }).filter((key) => !SEEN.has(key) && plain(asked[key]) !== plain(now[key]));
+  const names = Object.keys({ ...asked, ...now }).filter((key) => !SEEN.has(key) && plain(asked[key]) !== plain(now[key]));
+  return goesOnFromOthers(asked.conversation, now.conversation) ? [...names, "from"] : names;
 }
+
+// Whether the same turns are to be followed, but with the answers of other columns.
+/** @type {(then: Conversation | undefined, now: Conversation | undefined) => boolean} */
+const goesOnFromOthers = (then, now) => then && now ? then.turns.length > 0 && plain(then.turns) === plain(now.turns) && then.from !== now.from : false;
 
 // Whether both ask the same question, sliders aside, so that a person has typed and chosen nothing in between.
 /** @type {(asked: Record<string, any> | undefined, now: Record<string, any>) => boolean} */
@@ -39,6 +44,7 @@ export function runDifferences(before, run) {
   if (!before) return [];
   const facts = (run.asked ? changesFrom(before.asked, run.asked) : []).map((key) => {
     const value = run.asked[key];
+    if (key === "from") return "other earlier answers";
     if (key === "columns") return value.map((/** @type {{ name: string }} */ { name }) => name).join(", ");
     return typeof value === "object" || key === "system" ? "other " + settingName(key) : settingName(key) + " " + value;
   });

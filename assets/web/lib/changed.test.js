@@ -15,6 +15,15 @@ test("only what concerns the next run alone counts as changed", () => {
   assert.equal(settingName("top_p"), "top-p");
 });
 
+test("another choice of earlier answers concerns the next run, more turns are another question", () => {
+  const talk = (from, turns = 1) => ({ ...asked, conversation: { turns: Array(turns).fill({ question: "Hm?" }), names: ["Base"], from } });
+  assert.deepEqual(changesFrom(talk(null), talk(0)).map(settingName), ["continue from"]);
+  assert.deepEqual(changesFrom(talk(null), talk(null)), []);
+  assert.deepEqual([changesFrom(talk(null), talk(0, 2)), changesFrom(talk(null, 0), talk(0, 0)), changesFrom(asked, talk(0)), changesFrom(talk(0), asked)].flat(), []);
+  const [before, run] = [null, 0].map((from) => ({ asked: talk(from), columns: [] }));
+  assert.deepEqual(runDifferences(before, run), ["other earlier answers"]);
+});
+
 test("settings ask the same question until something but a slider changes", () => {
   const talk = { turns: [{ question: "Hm?" }] };
   assert.ok(isSameQuestion(asked, structuredClone({ ...asked, controls: { alpha: 2 } })));

@@ -93,9 +93,11 @@ export function factorText(nats) { // how many times as likely: "9×", "1/9"
 }
 
 /** @type {(logprob: Nats, unit?: string) => string} */
-export const percent = (logprob, unit = "percent") => (logprob === null ? "0" : Math.round(100 * Math.exp(logprob))) + " " + unit;
+export const percent = (logprob, unit = "percent") => (logprob === null ? "0" : hundredths(Math.exp(logprob), 0.9999)) + " " + unit; // 100 from where `decimal` has 1
 /** @type {(share: number) => string} */
-export const shareText = (share) => (share > 0.995 && share < 1 ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share)) + " %";
+export const shareText = (share) => hundredths(share, 1) + " %";
+/** @type {(share: number, whole: number) => string | number} */
+const hundredths = (share, whole) => (share > 0.995 && share < whole ? "more than 99" : share > 0 && share < 0.005 ? "less than 1" : Math.round(100 * share));
 /** @type {(n: number) => string} */
 export const counted = (n) => (n === 1 ? "one token" : (Number.isNaN(n) ? "…" : n) + " tokens");
 

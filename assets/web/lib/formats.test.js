@@ -6,6 +6,10 @@ test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
   assert.equal(percent(Math.log(0.5)), "50 percent");
   assert.equal(percent(null), "0 percent");
+  // where the card has >.99 and <.01
+  assert.equal(percent(Math.log(0.997)), "more than 99 percent");
+  assert.equal(percent(Math.log(0.004), "%"), "less than 1 %");
+  assert.equal(percent(Math.log(0.99995)), "100 percent");
   assert.equal(percent(Math.log(0.5), "%"), "50 %");
 });
 

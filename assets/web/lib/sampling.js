@@ -3,11 +3,15 @@
 
 /** @import { Known, Rules, Sampling } from "../types.js" */
 
+// Whether a column always takes the likeliest token, so that another seed gives the same text.
+/** @type {(column: { sampling: Pick<Sampling, "temperature">, rules: Pick<Rules, "greedy_below"> }) => boolean} */
+export const isGreedy = ({ sampling, rules }) => sampling.temperature < rules.greedy_below;
+
 /** @type {(column: { sampling: Sampling, rules: Rules }, mixed: Known<number>, noise: Known<number>) => number} */
 export function drawFrom({ sampling, rules }, mixed, noise) {
   const { temperature } = sampling;
   const ranked = [...mixed.keys()].sort((a, b) => Number(mixed.get(b) > mixed.get(a)) - Number(mixed.get(b) < mixed.get(a)) || a - b);
-  if (temperature < rules.greedy_below) return ranked[0];
+  if (isGreedy({ sampling, rules })) return ranked[0];
   const top = mixed.get(ranked[0]);
   const weights = ranked.map((id) => Math.exp((mixed.get(id) - top) / temperature));
   const scores = ranked.slice(0, keptOf(weights, sampling)).map((id) => mixed.get(id) / temperature + noise.get(id));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { drawFrom } from "./sampling.js";
+import { drawFrom, isGreedy } from "./sampling.js";
 
 const plain = { temperature: 1, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
 const draw = (sampling, values, ours) => drawFrom({ sampling, rules: { greedy_below: 1e-4 } }, values, ours);
@@ -10,6 +10,7 @@ const noise = (...values) => new Map(values.map((value, k) => [k + 1, value]));
 test("temperature 0 takes the likeliest token, on a tie the lowest id", () => {
   assert.equal(draw({ ...plain, temperature: 0 }, mixed, noise(0, 9, 9)), 1);
   assert.equal(draw({ ...plain, temperature: 0 }, new Map([[8, -1], [5, -1]]), new Map()), 5);
+  assert.deepEqual([0, 0.1].map((temperature) => isGreedy({ sampling: { temperature }, rules: { greedy_below: 1e-4 } })), [true, false]);
 });
 
 test("the noise decides among the kept tokens", () => {

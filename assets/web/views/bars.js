@@ -3,11 +3,11 @@
 
 import { shortName, symbolOf, tickLabel } from "../lib/formats.js";
 import { turnsAt } from "../lib/schedule.js";
-import { menuOption, onNewWidth, part } from "../dom.js";
+import { menuOption, part } from "../dom.js";
 import { asIf, emit, on, ownViews, plotted, run, running, selected, setOwnView, setPlotted, shown, tab } from "../store.js";
 import { select } from "./columns.js";
 import {
-  clearBox, colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, NOT_LOADED, noteOwnView, PLOT_CONFIG, takeBox, themed, tokenPx,
+  clearBox, colour, drawSoon, drawSoonest, enlarge, fitHeight, heightOf, legendPx, loadPlotly, NOT_LOADED, noteOwnView, onNewRoom, PLOT_CONFIG, takeBox, themed, tokenPx,
   widthOf,
 } from "./plotting.js";
 import { offerTable } from "./plot-table.js";
@@ -158,7 +158,7 @@ export function listen() {
   part("plot").addEventListener("click", onPlotClick);
   part("plotted").addEventListener("change", () => choosePlot(Number(part("plotted").value)));
   new MutationObserver(drawSoonest).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  onNewWidth(part("plot"), drawSoon);
+  onNewRoom(part("plot"), drawSoon);
   part("columns").addEventListener("click", (event) => {
     const title = event.target.closest(".pane h2");
     if (title && run) choosePlot([...part("columns").children].indexOf(title.closest(".pane")));

@@ -3,6 +3,7 @@
 
 import { grownBy, lookingAt, onlyWith, redone, startHistory, treeOf, undone, without } from "../lib/history.js";
 import { changesFrom, isSameQuestion } from "../lib/changed.js";
+import { isGreedy } from "../lib/sampling.js";
 import { restoreRun } from "../api.js";
 import { element, isOurs, isTyping, onKeys, part } from "../dom.js";
 import {
@@ -22,6 +23,7 @@ import { showWaiting } from "./recipes.js";
 import { endTape } from "./replay.js";
 import { ask, leave, setRunning } from "./running.js";
 import { allSettings, fillIn } from "./settings.js";
+import { setControls } from "./sliders.js";
 import { childrenOf, drawTree, isRemovable, nameOf } from "./tree.js";
 
 const MAX_TEXTS = 500; // of all runs and branches: more than anybody needs
@@ -64,10 +66,11 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
   const every = all || sameOf(node) !== null; // a shared text continues in all columns
   const request = { column: p, position, all: every, controls: slidersOf(run.columns) };
   if (token !== null) request.token = token;
-  if (Number(part("samples").value) > 1) request.pace = 0; // several samples are for comparing, not for watching
+  const count = isGreedy(column) ? 1 : Number(part("samples").value);
+  if (count > 1) request.pace = 0; // several samples are for comparing, not for watching
   const about = { kind: "branch", parent: node.id, column: p, position, token, all: every };
   const focus = element.querySelector(".candidates, .text, .as-if, .tree")?.contains(document.activeElement) || document.activeElement?.matches(".t, .cand, .node");
-  setSamples(Array.from({ length: Number(part("samples").value) }, (_, k) => ({ origin: run, request: { ...request, seed: (first + k) % 2 ** 32 }, about, focus })));
+  setSamples(Array.from({ length: count }, (_, k) => ({ origin: run, request: { ...request, seed: (first + k) % 2 ** 32 }, about, focus })));
   if (running) forgetStream();
   nextSample();
 }
@@ -172,9 +175,11 @@ function showNone() {
 function closeReplay() {
   const { id, run: opened } = rootOf(currentNode()), mine = settingsBefore;
   endTape();
-  if (mine && !changesFrom(opened.asked, allSettings()).length && part("prompt").value === opened.asked.prompt) fillIn(mine);
+  const untouched = mine && !changesFrom(opened.asked, allSettings()).length && part("prompt").value === opened.asked.prompt;
+  if (untouched) fillIn(mine);
   keepSettings(null);
   remove(id);
+  if (untouched) setControls(mine.controls); // the run shown now has set the sliders to its own values
   part("open").focus();
 }
 

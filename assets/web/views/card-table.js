@@ -41,10 +41,20 @@ export const besidesOf = (run, column, token) => [explainFilter(column, token), 
 export function writeVerdict(verdict, sentences) { // each alternates between plain text and token text
   const said = sentences.filter((pieces) => pieces.length);
   verdict.hidden = !said.length;
-  verdict.replaceChildren(...said.map((pieces) => {
-    const sentence = el("span", "said");
-    return showPieces(sentence, pieces, "b");
-  }));
+  verdict.replaceChildren(...said.map((pieces) => holdStops(showPieces(el("span", "said"), pieces, "b"))));
+}
+
+// Keeps the full stop or comma after a token on its line: a box with an ellipsis, as a token may need, lets the line end after it.
+function holdStops(sentence) {
+  for (const token of sentence.querySelectorAll("b")) {
+    const rest = token.nextSibling, [stop] = /^[.,;:)]+/.exec(rest?.textContent ?? "") || [];
+    if (!stop) continue;
+    const held = el("span", "held");
+    token.replaceWith(held);
+    held.append(token, stop);
+    rest.textContent = rest.textContent.slice(stop.length);
+  }
+  return sentence;
 }
 
 /** @type {(run: Run, column: Column, token: Token, nameOf: (id: number, label: string, row: import("../types.js").Row, token: Token) => HTMLElement) => any} */

@@ -2,9 +2,10 @@
 // that means. A click pins it; while the mouse rests on another token, that one is previewed.
 
 import { percent } from "../lib/formats.js";
+import { isGreedy } from "../lib/sampling.js";
 import { bestBy } from "../lib/sentences.js";
 import { el, onKeys, part, showPieces, verbatim } from "../dom.js";
-import { carded, cover, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
+import { carded, chosen, cover, on, preview, rival, run, running, selected, setRival, shown } from "../store.js";
 import { besidesOf, noteOf, printOf, tableOf, titleOf, verdictOf, writeVerdict } from "./card-table.js";
 import { select } from "./columns.js";
 import { say } from "./messages.js";
@@ -24,7 +25,7 @@ export function emptyCard() {
   delete part("card").dataset.room;
   part("card-title").textContent = "One token, every model";
   part("card-note").replaceChildren(...howTo);
-  part("card-table").replaceChildren(primerOf(run ? run.columns : []));
+  part("card-table").replaceChildren(primerOf(run ? run.columns : chosen));
   part("falls").replaceChildren();
   part("card-print").textContent = "";
   part("branching").hidden = true;
@@ -55,6 +56,8 @@ export function drawCard() {
   if (focused) table.querySelector('.cand[data-id="' + focused + '"]')?.focus();
   drawWaterfalls(column, token, preview ? null : rival);
   part("branching").hidden = false;
+  part("samples").hidden = isGreedy(column);
+  part("samples-same").hidden = !isGreedy(column);
   writeVerdict(part("card-verdict"), [verdictOf(run, column, token, preview ? null : rival)]);
   part("card-print").textContent = printOf(run, column, token);
   writeVerdict(part("card-more"), besidesOf(run, column, token));
@@ -145,6 +148,7 @@ export function listen() {
   howTo = [...part("card-note").childNodes];
   primer = part("card-table").querySelector(".primer");
   on("selected", drawCard);
+  on("waiting", emptyCard);
   part("card-table").addEventListener("click", (event) => {
     const row = event.target.closest("tbody tr[data-id]");
     if (row && selected && !event.target.closest(".cand")) compareWith(Number(row.dataset.id));

@@ -147,14 +147,19 @@ function drawStep() {
   measure();
 }
 
-function makeAction(state, act, sure = "Replace your run? ") {
+const SURE = "Replace your run?";
+
+// A link that asks says so in its own place and width: the second press, where the first one was, must meet it.
+function makeAction(state, act) {
   const button = el("button", "plain", state.label);
   button.addEventListener("click", () => {
     const asks = state.open && isOwn() && !button.dataset.sure;
     withdraw();
     if (!asks) return act();
     button.dataset.sure = state.label;
-    button.textContent = sure + state.label;
+    button.style.maxWidth = button.offsetWidth + "px";
+    button.setAttribute("aria-label", SURE + " " + state.label);
+    button.textContent = SURE;
   });
   return button;
 }
@@ -162,6 +167,8 @@ function makeAction(state, act, sure = "Replace your run? ") {
 function withdraw() { // the question of a link whether it may replace the person's run
   for (const button of part("lesson-actions").querySelectorAll("[data-sure]")) {
     button.textContent = button.dataset.sure;
+    button.style.maxWidth = "";
+    button.removeAttribute("aria-label");
     delete button.dataset.sure;
   }
 }

@@ -113,6 +113,18 @@ export function noteOwnView(box, name) {
   });
 }
 
+// Reacts to a new width of a plot, and to the height that a new window gives it; not to the height that a drawing gives its box.
+export function onNewRoom(box, act) {
+  let width = 0, height = heightOf(box);
+  const look = () => {
+    if (!box.isConnected || (box.clientWidth === width && heightOf(box) === height)) return;
+    [width, height] = [box.clientWidth, heightOf(box)];
+    act();
+  };
+  new ResizeObserver(look).observe(box);
+  window.addEventListener("resize", look);
+}
+
 export const widthOf = (box) => box.clientWidth || box.parentElement.clientWidth || 600; // a hidden box has no width
 
 export function drawSoonest() {

@@ -7,6 +7,7 @@ import { optionOf, votesOf } from "../lib/poll.js";
 import { oddsOf } from "../lib/predict.js";
 import { el, element, isOurs, isTouch, isTyping, onKeys, part, showText, verbatim } from "../dom.js";
 import { addGuess, closePoll, cover, emit, guesses, on, openPoll, poll, revealPoll, run, setCover, takeGuessBack, tally, wholeRun } from "../store.js";
+import { setSliders } from "./as-if.js";
 import { show } from "./branching.js";
 import { select } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
@@ -19,6 +20,7 @@ export function askClass(question, next) {
   openPoll(question);
   setCover(next);
   show(next.seen);
+  setSliders(next.after.columns.flatMap((column) => column.tokens)); // at the first token, the texts seen record no value
   announce(question.title + " " + question.options.map(({ label }, k) => k + 1 + ": " + label).join(", "));
   part("poll-title").focus({ preventScroll: true });
 }

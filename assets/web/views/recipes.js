@@ -3,14 +3,14 @@
 import { server } from "../api.js";
 import { asSeen, turnsFor } from "../lib/conversation.js";
 import { el, menuOption, onKeys, part } from "../dom.js";
-import { changeColumn, chosen, config, conversation, run, setChosen } from "../store.js";
+import { changeColumn, chosen, config, conversation, emit, run, setChosen } from "../store.js";
 import { makeColumns } from "./columns.js";
 import { hideError, makeErrorPlace, showError } from "./messages.js";
 import { showSliders } from "./sliders.js";
 
 const CHECK_MS = 120; // after the last key
 const OWN = "Custom recipe";
-let checkTimer = 0, checks = 0, waiting = null; // `waiting`: for the check of a typed recipe, which may bring sliders
+let checkTimer = 0, checks = 0, waiting = null; // `waiting`: for the check that the server is asked for now
 
 const presetOf = (text) => config.presets.find((preset) => preset.text === text);
 
@@ -65,18 +65,15 @@ function typeRecipe(index, text) {
   changeColumn(index, { ...column, ...preset, text, name: preset ? preset.name : named ? OWN : column.name });
   showChosen();
   clearTimeout(checkTimer);
-  checkTimer = setTimeout(checkTyped, CHECK_MS);
+  checkTimer = setTimeout(checkColumns, CHECK_MS);
 }
 
-function checkTyped() {
-  clearTimeout(checkTimer);
-  checkTimer = 0;
-  const mine = waiting = checkColumns().finally(() => { if (waiting === mine) waiting = null; });
-  return mine;
+// The check that a run has to wait for, because it may bring sliders: of recipes that are typed, or filled in from a recorded
+// run, a file or a lesson. Begun now if it has not begun yet; null if it has ended. The sliders of a preset are known without it.
+export function whenChecked() {
+  if (checkTimer) return checkColumns();
+  return chosen.every(({ text }) => presetOf(text.trim())) ? null : waiting;
 }
-
-// The check of what was typed, begun now if it has not begun yet; null if it has ended.
-export const whenChecked = () => (checkTimer ? checkTyped() : waiting);
 
 function addColumn() {
   const offered = config.presets.find((preset) => !chosen.some(({ text }) => text === preset.text)) || config.presets[0];
@@ -92,7 +89,14 @@ function removeColumn(index) {
 }
 
 // Has the server check all recipes with the chosen behaviour; an invalid one keeps its sliders.
-export async function checkColumns() {
+export function checkColumns() {
+  clearTimeout(checkTimer);
+  checkTimer = 0;
+  const mine = waiting = askToCheck().finally(() => { if (waiting === mine) waiting = null; });
+  return mine;
+}
+
+async function askToCheck() {
   const asked = (checks += 1);
   try {
     const answers = JSON.parse(await server.check_columns({ behaviour: part("behaviour").value, columns: columnsNow() }));
@@ -112,11 +116,12 @@ function showChosen() {
   showWaiting();
 }
 
-// Before the first run, the columns that it will have, with the turns that it will follow.
+// Before the first run, the columns that it will have, with the turns that it will follow. The card says what they are.
 export function showWaiting() {
   if (run) return;
   const names = distinctNames(), turns = turnsFor(conversation, names);
   makeColumns(chosen.map((column, k) => ({ ...column, name: names[k], turns: turns.map((turn) => asSeen(turn, k)) })));
+  emit("waiting");
 }
 
 function showChoice(column, index) {

@@ -2,13 +2,13 @@
 // the stored run; a tab without a figure there is drawn here, by a view of its own.
 
 import { restoreRun, server } from "../api.js";
-import { el, offerColumns, onKeys, onNewWidth, part } from "../dom.js";
+import { el, offerColumns, onKeys, part } from "../dom.js";
 import {
   config, currentNode, on, ownViews, plotted, run, running, sameOf, selected, setOwnView, setTab, tab,
 } from "../store.js";
 import { choosePlot } from "./bars.js";
 import { select } from "./columns.js";
-import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, NOT_LOADED, noteOwnView, PLOT_CONFIG, PX_PER_TOKEN, takeBox, themed, widthOf } from "./plotting.js";
+import { colour, drawSoon, drawSoonest, fitHeight, heightOf, loadPlotly, NOT_LOADED, noteOwnView, onNewRoom, PLOT_CONFIG, PX_PER_TOKEN, takeBox, themed, widthOf } from "./plotting.js";
 import { offerTable } from "./plot-table.js";
 import * as whatIf from "./what-if.js";
 
@@ -69,7 +69,7 @@ function addTab({ name, label, title, hint }) {
   for (const choice of choices) choice.addEventListener("change", () => (choices.length > 1 ? drawSoonest() : choosePlot(Number(choice.value))));
   button.addEventListener("click", () => openTab(name));
   box.addEventListener("click", onTabClick);
-  onNewWidth(box, () => tab === name && drawSoon());
+  onNewRoom(box, () => tab === name && drawSoon());
 }
 
 function makeChoice(name, which) {
