@@ -70,7 +70,12 @@ def test_an_idle_server_seldom_looks_for_runs(
     looks: list[float] = []
     queue = type(page[0]._queue)
     length = queue.__len__
-    monkeypatch.setattr(queue, "__len__", lambda self: looks.append(time.monotonic()) or length(self))
+
+    def look(self: object) -> int:
+        looks.append(time.monotonic())
+        return int(length(self))
+
+    monkeypatch.setattr(queue, "__len__", look)
     while len(looks) < 11:
         time.sleep(0.01)
     assert looks[10] - looks[0] >= 10 * server.LOOK_S
