@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from eft_demo.errors import FamilyError, InputError
@@ -124,6 +124,31 @@ def test_control_tokens_typed_as_text_stay_text_in_a_chat(kind: str) -> None:
         control = set(codec.control_ids.values()) - {codec.control_ids.get("<unk>")}
         assert [i for i in ids if i in control] == [i for i in empty if i in control], token
         assert token in b"".join(codec.token_bytes[i] for i in ids).decode()
+
+
+@every_kind
+@pytest.mark.parametrize("sides", [{"lstrip": True}, {"rstrip": True}, {"lstrip": True, "rstrip": True}])
+def test_control_tokens_that_strip_white_space_strip_it_as_the_librarys_do(
+    kind: str, sides: dict[str, bool]
+) -> None:
+    make, bos, _ = KINDS[kind]
+    tokenizer = make()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, **sides) for token in ("<u>", "<a>")])
+    library = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos)
+    library.chat_template = (  # as Phi 3's
+        "{{ bos_token }}{% for m in messages %}<u>\n{{ m.content }} <a>\u3000{% endfor %}<a>\n"
+    )
+    codec = make_codec(Tokenizer.from_str(tokenizer.to_str()))
+    ours = replace(
+        family(kind),
+        codec=codec,
+        token_bytes=codec.token_bytes,
+        templates={"tuned": ChatTemplate(library.chat_template, {"bos_token": bos})},
+    )
+    for text in (*TEXTS, "\x1cx\x1f", "\n\u2003x\xa0"):
+        messages = [{"role": "user", "content": text}]
+        expected = library.apply_chat_template(messages, return_dict=False)
+        assert encode_prompt(ours, "tuned", text) == expected, text
 
 
 def test_a_template_that_writes_no_bos_gets_none() -> None:
