@@ -105,7 +105,6 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
             f"its normalizer makes a text {growth:,.0f} times as long; the limit is {MAX_GROWTH}."
         )
     _forget_training(tokenizer)
-    begins = tokenizer.encode("", add_special_tokens=True).ids
     added = tokenizer.get_added_tokens_decoder()
     control = {token_id: token for token_id, token in added.items() if token.special}
     # Without this, typing <|endoftext|> would end the prompt.
@@ -115,10 +114,16 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
         inner=_inner(tokenizer, described),
         token_bytes=bytes_of_tokens(tokenizer, described),
         control_ids={token.content: token_id for token_id, token in control.items()},
-        bos_id=begins[0] if begins else None,
+        bos_id=_first_id(tokenizer),
         strips_left=frozenset(token.content for token in control.values() if token.lstrip),
         strips_right=frozenset(token.content for token in control.values() if token.rstrip),
     )
+
+
+def _first_id(tokenizer: Tokenizer) -> int | None:
+    """The token that the tokenizer puts before a text. One that it only puts after a text is none."""
+    whole = tokenizer.encode("a", add_special_tokens=True)
+    return whole.ids[0] if whole.ids and whole.special_tokens_mask[0] else None
 
 
 def _forget_training(tokenizer: Tokenizer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from eft_demo.errors import FamilyError, InputError
@@ -149,6 +149,16 @@ def test_control_tokens_that_strip_white_space_strip_it_as_the_librarys_do(
         messages = [{"role": "user", "content": text}]
         expected = library.apply_chat_template(messages, return_dict=False)
         assert encode_prompt(ours, "tuned", text) == expected, text
+
+
+@every_kind
+def test_a_token_that_only_ends_texts_begins_none(kind: str) -> None:
+    tokenizer, end = KINDS[kind][0](), KINDS[kind][1]
+    before, after = f"{end} $A", f"$A {end}"
+    first = tokenizer.token_to_id(end)
+    for rule, begins in ((after, None), (before, first), (f"{before} {end}", first)):
+        tokenizer.post_processor = processors.TemplateProcessing(single=rule, special_tokens=[(end, first)])
+        assert make_codec(Tokenizer.from_str(tokenizer.to_str())).bos_id == begins, rule
 
 
 def test_a_template_that_writes_no_bos_gets_none() -> None:
