@@ -34,6 +34,11 @@ from eft_demo.ui.saved_page import to_html
 HEIGHT_PX = 640  # of a run in a notebook
 CLOSED = "This family has been closed, so it writes nothing more. Please load it again."
 
+OTHER_PROCESS = (
+    "This family was loaded before this process was forked, and only the process that loaded it can write "
+    "with it. Please load it here too, or use threads in place of processes."
+)
+
 
 def load(family: str | os.PathLike[str] | Entry = "atlas", settings: Settings | None = None) -> EFT:
     """Load a family of the catalogue, or a family file, and start its engine.
@@ -56,6 +61,7 @@ class EFT:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._process = os.getpid()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -75,6 +81,7 @@ class EFT:
         seed, ...) and the other fields of `RunSpec`. Numbers may be those of NumPy. Raises TypeError for
         others, and EFTError for values that are not allowed.
         """
+        _check_process(self._process)
         fields = {name: _number(value) for name, value in fields.items()}
         own = {name: fields.pop(name) for name in list(fields) if control_range(name)}
         sampling = {name: fields.pop(name) for name in list(fields) if name in SAMPLING}
@@ -105,6 +112,12 @@ class EFT:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_process(own: int) -> None:
+    """Raise EFTError in a fork: it has no engine's thread, so a run would wait for ever."""
+    if own != os.getpid():
+        raise EFTError(OTHER_PROCESS, code="forked")
 
 
 def _number(value: Any) -> Any:
@@ -148,7 +161,7 @@ class Writing:
     """A run. What it is asked for as a whole waits until all columns have ended."""
 
     def __init__(self, service: Service, run: Run) -> None:
-        self._service, self._run = service, run
+        self._service, self._run, self._process = service, run, os.getpid()
         self._columns = empty_traces(run.request.spec.columns)
         self._tokens: list[Token] = []
 
@@ -201,6 +214,7 @@ class Writing:
         """Take in what has been written since; False if all columns had ended before."""
         if all(column.finish_reason for column in self._columns):
             return False
+        _check_process(self._process)
         for event in self._run.events(WAIT_S):
             add_event(self._columns, event)
             if isinstance(event, TokenEvent):
