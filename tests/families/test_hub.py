@@ -25,7 +25,7 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, read_entry
-from eft_demo.families.hub import Stage, Watcher, look_up
+from eft_demo.families.hub import QUIET, Stage, Watcher, download, look_up
 from eft_demo.families.hub_faults import HubUnreachable, Incomplete
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
@@ -102,6 +102,33 @@ def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -
     assert menu_entry(entry, FP32).here
     open_family(entry, FP32)
     assert not hub.asked, "cached files need no network"
+
+
+LEFT_OUT = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_small_files_that_another_program_left_out_of_the_cache_are_downloaded(
+    hub: FolderHub, entry: Entry, name: str
+) -> None:
+    for role in ROLES:
+        download(f"me/{role}", None, QUIET)
+    (hub.folder_of("me/polite") / name).unlink()
+    hub.asked.clear()
+    whole = open_family(entry, FP32).family
+    assert hub.asked == ["me/polite"]
+    assert len(whole.stop_ids) == 2 and "polite" in whole.templates
+    hub.asked.clear()
+    assert open_family(entry, FP32).family.stop_ids == whole.stop_ids
+    assert not hub.asked, "what a repository does not have is not looked up again"
+
+
+def test_without_the_hub_a_cache_is_used_as_it_is(hub: FolderHub, entry: Entry) -> None:
+    for role in ROLES:
+        download(f"me/{role}", None, QUIET)
+    (hub.folder_of("me/polite") / "generation_config.json").unlink()
+    hub.fault = drop
+    assert len(open_family(entry, FP32).family.stop_ids) == 1
 
 
 def test_only_the_needed_files_are_downloaded_and_never_code(hub: FolderHub, entry: Entry) -> None:
