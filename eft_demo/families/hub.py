@@ -26,6 +26,7 @@ from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, missing_f
 
 CONFIG_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+    "special_tokens_map.json",
 )  # fmt: skip
 # Without them stop tokens or the chat template are missing; other programs may leave them out of the cache.
 NEEDED_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Template
 from tokenizers import AddedToken, Tokenizer, models, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from eft_demo.errors import FamilyError, InputError
 from eft_demo.families.catalogue import Behaviour
@@ -223,6 +224,29 @@ def test_template_and_stop_tokens_are_read_from_a_repositorys_files(tmp_path: Pa
     assert stop_ids(checkpoint, codec) == {1, 2, 7, 99}
     (tmp_path / "chat_template.jinja").write_text("newest")
     assert chat_template(checkpoint) == ChatTemplate("newest", found.tokens)
+
+
+def test_control_tokens_have_the_names_that_the_library_gives_them(tmp_path: Path) -> None:
+    the_librarys("llama-2").save_pretrained(tmp_path)
+    names = {"eos_token": {"content": "</s>"}, "pad_token": "<unk>", "unk_token": "<unk>"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(names))
+    own = {
+        "bos_token": "<s>",
+        "unk_token": "<unk>",
+        "sep_token": "</s>",
+        "tokenizer_class": "TokenizersBackend",
+    }
+    extra = {"extra_special_tokens": {"image_token": "<s>"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(own | extra))
+    library = AutoTokenizer.from_pretrained(tmp_path)
+    template = "{{ bos_token ~ eos_token ~ pad_token ~ unk_token ~ sep_token ~ image_token }}"
+    (tmp_path / "chat_template.jinja").write_text(template)
+    library.chat_template = template
+    said = library.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    found = chat_template(Checkpoint("tuned", tmp_path))
+    assert found is not None
+    assert said == Template(template).render(found.tokens) == "<s></s><unk><unk></s><s>"
+    assert stop_ids(Checkpoint("tuned", tmp_path), CODECS["llama-2"]) == {2}
 
 
 def test_only_whole_numbers_are_stop_tokens(tmp_path: Path) -> None:
