@@ -28,7 +28,7 @@ from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.runs.events import TokenEvent, add_event, empty_traces
 from eft_demo.runs.spec import RunSpec, parse_column
 from eft_demo.runs.trace import RunTrace, TokenRecord
-from eft_demo.settings import CONTROLS, Settings, control_range, show_value
+from eft_demo.settings import CONTROLS, Settings, control_range, plain_number, show_value
 from eft_demo.ui.saved_page import to_html
 
 HEIGHT_PX = 640  # of a run in a notebook
@@ -82,7 +82,7 @@ class EFT:
         others, and EFTError for values that are not allowed.
         """
         _check_process(self._process)
-        fields = {name: _number(value) for name, value in fields.items()}
+        fields = {name: plain_number(value) for name, value in fields.items()}
         own = {name: fields.pop(name) for name in list(fields) if control_range(name)}
         sampling = {name: fields.pop(name) for name in list(fields) if name in SAMPLING}
         if unknown := fields.keys() - RunSpec.model_fields.keys():
@@ -118,11 +118,6 @@ def _check_process(own: int) -> None:
     """Raise EFTError in a fork: it has no engine's thread, so a run would wait for ever."""
     if own != os.getpid():
         raise EFTError(OTHER_PROCESS, code="forked")
-
-
-def _number(value: Any) -> Any:
-    """A number of NumPy or torch as Python's; everything else as it is."""
-    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _joined(name: str, whole: Any, separate: Mapping[str, Any]) -> Any:
@@ -193,7 +188,7 @@ class Writing:
 
     def steer(self, **controls: float) -> None:
         """Move sliders (alpha, beta, ...) for the tokens yet to come. Raises InputError."""
-        self._run.set_controls({name: _number(value) for name, value in controls.items()})
+        self._run.set_controls({name: plain_number(value) for name, value in controls.items()})
 
     def cancel(self) -> None:
         """Stop writing; what has been written stays."""
