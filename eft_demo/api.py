@@ -28,11 +28,16 @@ from eft_demo.method.sampling_settings import SAMPLING, Sampling
 from eft_demo.runs.events import TokenEvent, add_event, empty_traces
 from eft_demo.runs.spec import RunSpec, parse_column
 from eft_demo.runs.trace import RunTrace, TokenRecord
-from eft_demo.settings import CONTROLS, Settings, control_range, show_value
+from eft_demo.settings import CONTROLS, Settings, control_range, plain_number, show_value
 from eft_demo.ui.saved_page import to_html
 
 HEIGHT_PX = 640  # of a run in a notebook
 CLOSED = "This family has been closed, so it writes nothing more. Please load it again."
+
+OTHER_PROCESS = (
+    "This family was loaded before this process was forked, and only the process that loaded it can write "
+    "with it. Please load it here too, or use threads in place of processes."
+)
 
 
 def load(family: str | os.PathLike[str] | Entry = "atlas", settings: Settings | None = None) -> EFT:
@@ -56,6 +61,7 @@ class EFT:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._process = os.getpid()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -75,7 +81,8 @@ class EFT:
         seed, ...) and the other fields of `RunSpec`. Numbers may be those of NumPy. Raises TypeError for
         others, and EFTError for values that are not allowed.
         """
-        fields = {name: _number(value) for name, value in fields.items()}
+        _check_process(self._process)
+        fields = {name: plain_number(value) for name, value in fields.items()}
         own = {name: fields.pop(name) for name in list(fields) if control_range(name)}
         sampling = {name: fields.pop(name) for name in list(fields) if name in SAMPLING}
         if unknown := fields.keys() - RunSpec.model_fields.keys():
@@ -107,9 +114,10 @@ class EFT:
         self.close()
 
 
-def _number(value: Any) -> Any:
-    """A number of NumPy or torch as Python's; everything else as it is."""
-    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+def _check_process(own: int) -> None:
+    """Raise EFTError in a fork: it has no engine's thread, so a run would wait for ever."""
+    if own != os.getpid():
+        raise EFTError(OTHER_PROCESS, code="forked")
 
 
 def _joined(name: str, whole: Any, separate: Mapping[str, Any]) -> Any:
@@ -148,7 +156,7 @@ class Writing:
     """A run. What it is asked for as a whole waits until all columns have ended."""
 
     def __init__(self, service: Service, run: Run) -> None:
-        self._service, self._run = service, run
+        self._service, self._run, self._process = service, run, os.getpid()
         self._columns = empty_traces(run.request.spec.columns)
         self._tokens: list[Token] = []
 
@@ -180,7 +188,7 @@ class Writing:
 
     def steer(self, **controls: float) -> None:
         """Move sliders (alpha, beta, ...) for the tokens yet to come. Raises InputError."""
-        self._run.set_controls({name: _number(value) for name, value in controls.items()})
+        self._run.set_controls({name: plain_number(value) for name, value in controls.items()})
 
     def cancel(self) -> None:
         """Stop writing; what has been written stays."""
@@ -201,6 +209,7 @@ class Writing:
         """Take in what has been written since; False if all columns had ended before."""
         if all(column.finish_reason for column in self._columns):
             return False
+        _check_process(self._process)
         for event in self._run.events(WAIT_S):
             add_event(self._columns, event)
             if isinstance(event, TokenEvent):

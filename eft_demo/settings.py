@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from eft_demo.errors import InputError
@@ -56,6 +57,11 @@ def check_number(
     if value != int(value):
         raise refusal
     return int(value)
+
+
+def plain_number(value: Any) -> Any:
+    """A number of NumPy or torch as Python's; everything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def show_value(value: object) -> str:

@@ -46,7 +46,7 @@ QUANT_METHODS = (
 )  # fmt: skip
 LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")  # in a weight's name, of every architecture above
 T = TypeVar("T")
-TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
+TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def chat_template(checkpoint: Checkpoint) -> ChatTemplate | None:
         text = named.get("default")
     if not isinstance(text, str):
         return None
-    return ChatTemplate(text, {name: _token(config.get(name)) for name in TOKEN_NAMES if config.get(name)})
+    return ChatTemplate(text, _named_tokens(checkpoint))
 
 
 def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
@@ -196,7 +196,7 @@ def stop_ids(checkpoint: Checkpoint, codec: Codec) -> set[int]:
         ends = _read_optional(checkpoint, name).get("eos_token_id")
         # By type: true is an int to Python, and as an id it would turn all ids of a tensor into truths.
         found |= {end for end in (ends if isinstance(ends, list) else [ends]) if type(end) is int}
-    end_token = _token(_read_optional(checkpoint, "tokenizer_config.json").get("eos_token"))
+    end_token = _named_tokens(checkpoint).get("eos_token", "")
     if (end := codec.tokenizer.token_to_id(end_token)) is not None:
         found.add(end)
     return found
@@ -270,6 +270,21 @@ def _check_method(checkpoint: Checkpoint, quantised: Any) -> None:
             f"{named} (quantization_config, quant_method). Please use the repository that it was converted "
             "from."
         )
+
+
+def _named_tokens(checkpoint: Checkpoint) -> dict[str, str]:
+    """The control tokens by their names, such as bos_token, as transformers finds them.
+
+    Older repositories name them in a file of their own, which counts, and some models have more names.
+    """
+    config = _read_optional(checkpoint, "tokenizer_config.json")
+    found = {**config, **_read_optional(checkpoint, "special_tokens_map.json")}
+    extra = config.get("extra_special_tokens")
+    named = extra if isinstance(extra, dict) else {}
+    tokens = {name: _token(found.get(name)) for name in TOKEN_NAMES} | {
+        n: _token(t) for n, t in named.items()
+    }
+    return {name: token for name, token in tokens.items() if token}
 
 
 def _token(value: Any) -> str:

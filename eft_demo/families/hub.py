@@ -26,7 +26,10 @@ from eft_demo.families.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, missing_f
 
 CONFIG_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+    "special_tokens_map.json",
 )  # fmt: skip
+# Without them stop tokens or the chat template are missing; other programs may leave them out of the cache.
+NEEDED_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
 TIMEOUT_S = 10.0  # between two bytes of an answer
@@ -117,6 +120,8 @@ def download(
     """The folder of a repository, or its GGUF file, downloaded if needed. Raises FamilyError or Cancelled."""
     folder = cached_folder(repo, revision, adapter, gguf)
     if folder is not None:
+        if not (adapter or gguf):
+            _complete(repo, folder, watcher)
         return folder
     watcher.report("download", repo)
     facts = look_up(repo, revision, watcher)
@@ -125,8 +130,48 @@ def download(
     if revision != facts.commit:
         # Requesting a file by branch makes the library record the branch's commit, so offline use finds it.
         _get(repo, revision or "main", next(iter(wanted)), watcher, _FileProgress())
+    if not (adapter or gguf):
+        _note_absent(folder, facts)
     # The folder is that of the last file, and there is only one here.
     return folder / Path(gguf).name if gguf else folder
+
+
+def _complete(repo: str, folder: Path, watcher: Watcher) -> None:
+    """Download the small files that another program left out when it filled the cache.
+
+    Where the hub cannot be asked, the models run with what is there. Raises FamilyError or Cancelled.
+    """
+    if not (left_out := [name for name in NEEDED_FILES if not _is_known(folder, name)]):
+        return
+    try:
+        facts = look_up(repo, folder.name, watcher)
+    except FamilyError as error:
+        log.debug("%s of %s could not be looked up: %s", left_out, repo, error)
+        return
+    _note_absent(folder, facts)
+    for name in left_out:
+        if name in facts.files:
+            _get(repo, folder.name, name, watcher, _FileProgress())
+
+
+def _is_known(folder: Path, name: str) -> bool:
+    """Whether a file is in a snapshot's folder, or noted there as one that the repository does not have."""
+    return (folder / name).exists() or (_absent(folder) / name).exists()
+
+
+def _note_absent(folder: Path, facts: RepoFacts) -> None:
+    """Note the small files that the repository does not have where huggingface_hub notes them."""
+    try:
+        _absent(folder).mkdir(parents=True, exist_ok=True)
+        for name in NEEDED_FILES:
+            if name not in facts.files:
+                (_absent(folder) / name).touch()
+    except OSError:  # a cache that cannot be written: they are looked up again next time
+        log.debug("%s cannot be written", _absent(folder))
+
+
+def _absent(folder: Path) -> Path:
+    return folder.parents[1] / ".no_exist" / folder.name
 
 
 def download_config(repo: str, facts: RepoFacts) -> Path:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from eft_demo.errors import FamilyError, error_text
 from eft_demo.host.environment import (
@@ -29,6 +31,7 @@ STRANGE = (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, Attrib
 # The disk is full, the quota is used up, or the file is too large.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_HOST = re.compile(r"https?://(?:[^\s/'\"()@]*@)?([\w.:-]+)")
 PROXY = "Please put your name and password into HTTPS_PROXY (http://name:password@host:port), or unset it"
 
 
@@ -105,7 +108,22 @@ def hub_error(error: Exception, repo: str, revision: str | None, *, arriving: bo
         )
     if type(error).__name__ == "ProxyError" or isinstance(error, ImportError):
         return _proxy(error)
+    if host := _storage(error):
+        return HubUnreachable(
+            f"{repo} could not be downloaded: the hub {endpoint()} answers, but {host}, from where it sends "
+            f"its files, does not ({brief(error)}). Please allow {host} in the network or its proxy, or "
+            "start with HF_HUB_DISABLE_XET=1, which may use another server. What has arrived is kept."
+        )
+    if type(error) is ValueError and not proxy_variables():  # a date or number that the hub does not write
+        return not_the_hub(repo)
     return incomplete(repo, brief(error)) if arriving else unreachable(repo, brief(error))
+
+
+def _storage(error: Exception) -> str:
+    """The server in an error of the network, if it is not the hub: large files come from others."""
+    asked = str(getattr(getattr(error, "_request", None), "url", ""))  # `request` raises if there is none
+    found = _HOST.search(asked) or _HOST.search(str(error))
+    return found[1] if found and found[1] != urlsplit(endpoint()).netloc.rpartition("@")[2] else ""
 
 
 def _damaged_file(repo: str) -> Path | None:

@@ -21,6 +21,11 @@ from eft_demo.families.files import MAX_TOKENIZER_BYTES, is_file, read_text
 MAX_GROWTH = 100  # of a text's length by its normalizer; sentencepiece's makes a space three bytes
 MAX_VOCAB = 4_000_000  # the largest known has 262,144
 SPACE = "\u2581"
+# Unicode's white space, as the tokenizers library has it; Python counts four control characters more.
+WHITE = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _ALPHABET = byte_alphabet()
 
@@ -34,6 +39,8 @@ class Codec:
     token_bytes: tuple[bytes, ...]
     control_ids: Mapping[str, int]  # tokens such as <|endoftext|>
     bos_id: int | None  # the token that its own rules put before a text
+    strips_left: frozenset[str] = frozenset()  # control tokens that remove the white space before them
+    strips_right: frozenset[str] = frozenset()  # and after them, as Phi 3's do
 
     def encode(self, text: str) -> list[int]:
         """Encode text, treating nothing in it as a control token."""
@@ -50,6 +57,11 @@ class Codec:
             # Encode across the boundaries, because that is how models saw such texts in training.
             pieces[-1] += text + start
             pieces += rest
+        for index in range(1, len(pieces), 2):
+            if pieces[index] in self.strips_left:
+                pieces[index - 1] = pieces[index - 1].rstrip(WHITE)
+            if pieces[index] in self.strips_right:
+                pieces[index + 1] = pieces[index + 1].lstrip(WHITE)
         ids: list[int] = []
         for index, piece in enumerate(pieces):
             if index % 2:
@@ -93,18 +105,25 @@ def make_codec(tokenizer: Tokenizer, description: Mapping[str, Any] | None = Non
             f"its normalizer makes a text {growth:,.0f} times as long; the limit is {MAX_GROWTH}."
         )
     _forget_training(tokenizer)
-    begins = tokenizer.encode("", add_special_tokens=True).ids
     added = tokenizer.get_added_tokens_decoder()
-    control_ids = {token.content: token_id for token_id, token in added.items() if token.special}
+    control = {token_id: token for token_id, token in added.items() if token.special}
     # Without this, typing <|endoftext|> would end the prompt.
     tokenizer.encode_special_tokens = True
     return Codec(
         tokenizer=tokenizer,
         inner=_inner(tokenizer, described),
         token_bytes=bytes_of_tokens(tokenizer, described),
-        control_ids=control_ids,
-        bos_id=begins[0] if begins else None,
+        control_ids={token.content: token_id for token_id, token in control.items()},
+        bos_id=_first_id(tokenizer),
+        strips_left=frozenset(token.content for token in control.values() if token.lstrip),
+        strips_right=frozenset(token.content for token in control.values() if token.rstrip),
     )
+
+
+def _first_id(tokenizer: Tokenizer) -> int | None:
+    """The token that the tokenizer puts before a text. One that it only puts after a text is none."""
+    whole = tokenizer.encode("a", add_special_tokens=True)
+    return whole.ids[0] if whole.ids and whole.special_tokens_mask[0] else None
 
 
 def _forget_training(tokenizer: Tokenizer) -> None:

@@ -3,12 +3,19 @@
 Knows the file system; knows nothing about what is written.
 """
 
+import errno
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eft_demo.errors import InputError
+
+# A file that nothing can replace may still be writable: mounted alone, as into a container, or in a folder
+# that is not writable.
+_IN_PLACE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def check_folder(folder: Path, option: str) -> None:
@@ -48,13 +55,19 @@ def writing(path: Path, option: str) -> Iterator[None]:
 def replace_file(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`. If that fails, as on a full disk, the file stays as it was.
 
-    A link to a file stays one. Raises OSError.
+    A link to a file stays one, and a file keeps its permissions. Raises OSError.
     """
     path = path.resolve()
-    new = path.with_name(f"{path.name}.new")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # two processes may write the same file
     try:
         new.write_text(text, encoding="utf-8")
+        if path.exists():
+            shutil.copymode(path, new)
         new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        if error.errno not in _IN_PLACE:
+            raise
+        path.write_text(text, encoding="utf-8")
+    finally:
+        with suppress(OSError):
+            new.unlink()

@@ -22,7 +22,7 @@ from eft_demo.families.schema import read_yaml
 from eft_demo.families.tokens import read_codec
 from eft_demo.families.vocabulary import compare_vocabularies
 from eft_demo.families.weights import BROKEN
-from eft_demo.host.outputs import check_file, replace_file
+from eft_demo.host.outputs import check_file, replace_file, writing
 from eft_demo.lab.checks import Check
 from eft_demo.models.shape import cache_shape
 from eft_demo.settings import Settings
@@ -177,4 +177,5 @@ def write_pins(path: Path, facts: Mapping[str, RepoFacts]) -> None:
         end = max(old, default=at)
         kept = [line for number, line in enumerate(lines[at + 1 : end + 1], at + 1) if number not in old]
         lines[at : end + 1] = [*new, *kept]
-    replace_file(path, "\n".join(lines) + "\n")
+    with writing(path, "--family-file"):
+        replace_file(path, "\n".join(lines) + "\n")

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eft_demo.families.weights import WEIGHTS
+from eft_demo.families.weights import WEIGHTS, headers
+
+EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class FusableShape:
 def is_fusable(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether the fused path can run the checkpoint in this folder, with this config.json."""
     plain = not config.get("quantization_config") and (folder / WEIGHTS).is_file()
-    return plain and fusable_shape(config) is not None
+    # Saved without their head, models have other names, which only the library knows.
+    return plain and fusable_shape(config) is not None and EMBED in headers(folder)
 
 
 def fusable_shape(config: Mapping[str, Any]) -> FusableShape | None:
@@ -47,8 +50,11 @@ def fusable_shape(config: Mapping[str, Any]) -> FusableShape | None:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     plain_rope = rope.get("rope_type", rope.get("type", "default")) == "default"
     full = not config.get("use_sliding_window") and set(config.get("layer_types") or ()) <= {"full_attention"}
+    theta = rope.get("rope_theta") or config.get("rope_theta")
     if config.get("model_type") != "qwen2" or config.get("hidden_act") != "silu" or not (plain_rope and full):
         return None
+    if theta is None:
+        return None  # the library has a default
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     return FusableShape(
         hidden=hidden,
@@ -58,7 +64,7 @@ def fusable_shape(config: Mapping[str, Any]) -> FusableShape | None:
         head_dim=int(config.get("head_dim") or hidden // heads),
         feed_forward=int(config["intermediate_size"]),
         context=int(config["max_position_embeddings"]),
-        rope_theta=float(rope.get("rope_theta") or config["rope_theta"]),
+        rope_theta=float(theta),
         norm_eps=float(config["rms_norm_eps"]),
         tied=bool(config.get("tie_word_embeddings", False)),
     )
@@ -91,10 +97,11 @@ class FusedWeights:
 
 def fuse(shape: FusableShape, weights: Mapping[str, Tensor], vocab: int, dtype: torch.dtype) -> FusedWeights:
     """Fuse the tensors of a checkpoint. Raises KeyError or ValueError if they do not fit."""
-    embed = weights["model.embed_tokens.weight"]
+    embed = weights[EMBED]
     if embed.shape[0] < vocab or embed.shape[1] != shape.hidden:
         raise ValueError(f"embeddings are {tuple(embed.shape)}, wanted {(vocab, shape.hidden)}")
-    head = embed if shape.tied else weights["lm_head.weight"]
+    # A head in the file is used even if the config says tied: a merged adapter may have changed it alone.
+    head = weights.get(HEAD, embed) if shape.tied else weights[HEAD]
     return FusedWeights(
         shape,
         dtype,

@@ -24,7 +24,7 @@ from eft_demo.method.mixing import mix, term_delta, to_logprobs
 from eft_demo.method.recipe import MAX_TERMS, MAX_WEIGHT
 from eft_demo.method.schedule import CONSTANT, Schedule, parse_schedule
 from eft_demo.method.weight_filter import OFF, WeightFilter, parse_weight_filter
-from eft_demo.settings import check_number
+from eft_demo.settings import check_number, plain_number
 
 HIDDEN = -1  # replaces the ids of padding
 
@@ -214,6 +214,7 @@ def _check_terms(
             "terms=[(0.7, tuned, base)]."
         )
     given = [(alpha, tuned, base)] if single else list(terms)
+    given = [(plain_number(weight), plus, minus) for weight, plus, minus in given]
     if not allow_negative and any(isinstance(w, (int, float)) and w < 0 for w, _, _ in given):
         raise InputError(
             "A negative weight undoes what tuning did, safety included. "

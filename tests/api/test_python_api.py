@@ -1,6 +1,7 @@
 """EFT in Python: the texts of the page, tokens as they are written, the run as a page."""
 
 import json
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import eft_demo
-from eft_demo.api import CLOSED, EFT, Writing
+from eft_demo.api import CLOSED, EFT, OTHER_PROCESS, Writing
 from eft_demo.engine.collect import collect
 from eft_demo.errors import EFTError, InputError, RecipeError
 from eft_demo.method.sampling import Sampling
@@ -182,6 +183,29 @@ def test_a_closed_family_writes_nothing_and_says_that_it_is_closed(tiny_settings
         eft.run(PROMPT)
     with pytest.raises(EFTError, match=CLOSED):
         list(run)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_fork_of_the_process_is_told_that_it_cannot_write(tiny_settings: Settings, begun: bool) -> None:
+    with eft_demo.load("tiny", tiny_settings) as eft:
+        run = eft.run(PROMPT, length=100) if begun else None
+        here, there = multiprocessing.Pipe()
+
+        def in_the_fork() -> None:
+            try:
+                list(run or eft.run(PROMPT))
+            except EFTError as error:
+                there.send(str(error))
+
+        fork = multiprocessing.get_context("fork").Process(target=in_the_fork, daemon=True)
+        fork.start()
+        try:
+            assert here.poll(60) and here.recv() == OTHER_PROCESS
+        finally:
+            fork.kill()
+            fork.join()
+        assert eft.run(PROMPT, length=1).texts
 
 
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 3), ("1/0", 1)])

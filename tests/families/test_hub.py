@@ -25,8 +25,8 @@ from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import Cancelled, EFTError, FamilyError, OutOfMemory
 from eft_demo.families.catalogue import Entry, read_entry
-from eft_demo.families.hub import Stage, Watcher, look_up
-from eft_demo.families.hub_faults import HubUnreachable, Incomplete
+from eft_demo.families.hub import QUIET, Stage, Watcher, download, look_up
+from eft_demo.families.hub_faults import HubUnreachable, Incomplete, NotTheHub, hub_error
 from eft_demo.models.lora import AdapterModel
 from eft_demo.models.memory import free_unused
 from eft_demo.models.open import open_family
@@ -102,6 +102,34 @@ def test_a_family_is_downloaded_once_and_answers(hub: FolderHub, entry: Entry) -
     assert menu_entry(entry, FP32).here
     open_family(entry, FP32)
     assert not hub.asked, "cached files need no network"
+
+
+LEFT_OUT = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_small_files_that_another_program_left_out_of_the_cache_are_downloaded(
+    hub: FolderHub, entry: Entry, name: str
+) -> None:
+    (hub.root / "me" / "small_base" / "generation_config.json").unlink()  # no repository must have it
+    for role in ROLES:
+        download(f"me/{role}", None, QUIET)
+    (hub.folder_of("me/polite") / name).unlink()
+    hub.asked.clear()
+    whole = open_family(entry, FP32).family
+    assert hub.asked == ["me/polite"]
+    assert len(whole.stop_ids) == 2 and "polite" in whole.templates
+    hub.asked.clear()
+    assert open_family(entry, FP32).family.stop_ids == whole.stop_ids
+    assert not hub.asked, "what a repository does not have is not looked up again"
+
+
+def test_without_the_hub_a_cache_is_used_as_it_is(hub: FolderHub, entry: Entry) -> None:
+    for role in ROLES:
+        download(f"me/{role}", None, QUIET)
+    (hub.folder_of("me/polite") / "generation_config.json").unlink()
+    hub.fault = drop
+    assert len(open_family(entry, FP32).family.stop_ids) == 1
 
 
 def test_only_the_needed_files_are_downloaded_and_never_code(hub: FolderHub, entry: Entry) -> None:
@@ -235,6 +263,34 @@ def test_a_file_cut_off_by_a_mirror_is_reported_as_incomplete(
     assert "cannot be reached" not in str(raised.value)
     hub.download_fault = None
     assert set(open_family(entry, FP32).models) == set(ROLES)
+
+
+def test_a_server_of_the_hubs_files_that_does_not_answer_is_named(hub: FolderHub, entry: Entry) -> None:
+    def elsewhere(request: Request) -> None:
+        closed = {"Location": "http://127.0.0.1:9/file"}
+        hub.send_file(request) if request.command == "HEAD" else request.reply(302, b"", closed)
+
+    hub.download_fault = elsewhere
+    with pytest.raises(HubUnreachable, match=r"hub http://127.0.0.1:\d+ answers, but 127.0.0.1:9, .*XET"):
+        open_family(entry, FP32)
+    # The library for the hub's newer storage tries for minutes, so its words are here as it said them.
+    said = RuntimeError(
+        "Task error: File reconstruction error: CAS Client Error: Request middleware error: error sending "
+        "request for url (https://cas-server.xethub.hf.co/v2/reconstructions/aa)"
+    )
+    found = str(hub_error(said, "me/polite", None, arriving=True))
+    assert "but cas-server.xethub.hf.co, from where" in found and "incomplete" not in found
+
+
+@pytest.mark.parametrize(
+    "facts", [{"lastModified": "yesterday"}, {"siblings": [{"rfilename": "a", "size": "b"}]}]
+)
+def test_a_value_that_the_hub_does_not_write_is_not_from_the_hub(
+    hub: FolderHub, entry: Entry, facts: dict[str, object]
+) -> None:
+    hub.fault = status(200, json.dumps({"id": "me/polite", "sha": SHA, **facts}).encode())
+    with pytest.raises(NotTheHub, match="did not answer like the hub"):
+        open_family(entry, FP32)
 
 
 def test_an_unreachable_server_is_reported(hub: FolderHub, entry: Entry) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from jinja2 import Template
+from tokenizers import AddedToken, Tokenizer, models, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from eft_demo.errors import FamilyError, InputError
 from eft_demo.families.catalogue import Behaviour
@@ -126,6 +127,41 @@ def test_control_tokens_typed_as_text_stay_text_in_a_chat(kind: str) -> None:
         assert token in b"".join(codec.token_bytes[i] for i in ids).decode()
 
 
+@every_kind
+@pytest.mark.parametrize("sides", [{"lstrip": True}, {"rstrip": True}, {"lstrip": True, "rstrip": True}])
+def test_control_tokens_that_strip_white_space_strip_it_as_the_librarys_do(
+    kind: str, sides: dict[str, bool]
+) -> None:
+    make, bos, _ = KINDS[kind]
+    tokenizer = make()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, **sides) for token in ("<u>", "<a>")])
+    library = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos)
+    library.chat_template = (  # as Phi 3's
+        "{{ bos_token }}{% for m in messages %}<u>\n{{ m.content }} <a>\u3000{% endfor %}<a>\n"
+    )
+    codec = make_codec(Tokenizer.from_str(tokenizer.to_str()))
+    ours = replace(
+        family(kind),
+        codec=codec,
+        token_bytes=codec.token_bytes,
+        templates={"tuned": ChatTemplate(library.chat_template, {"bos_token": bos})},
+    )
+    for text in (*TEXTS, "\x1cx\x1f", "\n\u2003x\xa0"):
+        messages = [{"role": "user", "content": text}]
+        expected = library.apply_chat_template(messages, return_dict=False)
+        assert encode_prompt(ours, "tuned", text) == expected, text
+
+
+@every_kind
+def test_a_token_that_only_ends_texts_begins_none(kind: str) -> None:
+    tokenizer, end = KINDS[kind][0](), KINDS[kind][1]
+    before, after = f"{end} $A", f"$A {end}"
+    first = tokenizer.token_to_id(end)
+    for rule, begins in ((after, None), (before, first), (f"{before} {end}", first)):
+        tokenizer.post_processor = processors.TemplateProcessing(single=rule, special_tokens=[(end, first)])
+        assert make_codec(Tokenizer.from_str(tokenizer.to_str())).bos_id == begins, rule
+
+
 def test_a_template_that_writes_no_bos_gets_none() -> None:
     template = ChatTemplate("<|user|>{{ messages[0].content }}", {})
     bare = replace(family("gemma"), templates={"tuned": template})
@@ -188,6 +224,29 @@ def test_template_and_stop_tokens_are_read_from_a_repositorys_files(tmp_path: Pa
     assert stop_ids(checkpoint, codec) == {1, 2, 7, 99}
     (tmp_path / "chat_template.jinja").write_text("newest")
     assert chat_template(checkpoint) == ChatTemplate("newest", found.tokens)
+
+
+def test_control_tokens_have_the_names_that_the_library_gives_them(tmp_path: Path) -> None:
+    the_librarys("llama-2").save_pretrained(tmp_path)
+    names = {"eos_token": {"content": "</s>"}, "pad_token": "<unk>", "unk_token": "<unk>"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(names))
+    own = {
+        "bos_token": "<s>",
+        "unk_token": "<unk>",
+        "sep_token": "</s>",
+        "tokenizer_class": "TokenizersBackend",
+    }
+    extra = {"extra_special_tokens": {"image_token": "<s>"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(own | extra))
+    library = AutoTokenizer.from_pretrained(tmp_path)
+    template = "{{ bos_token ~ eos_token ~ pad_token ~ unk_token ~ sep_token ~ image_token }}"
+    (tmp_path / "chat_template.jinja").write_text(template)
+    library.chat_template = template
+    said = library.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    found = chat_template(Checkpoint("tuned", tmp_path))
+    assert found is not None
+    assert said == Template(template).render(found.tokens) == "<s></s><unk><unk></s><s>"
+    assert stop_ids(Checkpoint("tuned", tmp_path), CODECS["llama-2"]) == {2}
 
 
 def test_only_whole_numbers_are_stop_tokens(tmp_path: Path) -> None:

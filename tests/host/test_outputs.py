@@ -1,5 +1,6 @@
 """Output paths that cannot be written are rejected before anything is loaded, run or downloaded."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +129,40 @@ def test_a_replaced_file_is_still_found_by_its_link(tmp_path: Path) -> None:
     link.symlink_to(file)
     replace_file(link, "new")
     assert link.is_symlink() and file.read_text() == "new"
+
+
+def test_two_processes_may_replace_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, replace = tmp_path / "run.json", Path.replace
+    other = "import sys; from eft_demo.host.outputs import *; replace_file(Path(sys.argv[1]), 'other')"
+
+    def just_after_the_other(new: Path, target: Path) -> Path:
+        subprocess.run([sys.executable, "-c", other, str(path)], check=True)
+        assert path.read_text() == "other"
+        return replace(new, target)
+
+    monkeypatch.setattr(Path, "replace", just_after_the_other)
+    replace_file(path, "this")
+    assert path.read_text() == "this"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("old")
+    path.chmod(0o600)
+    replace_file(path, "new")
+    assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_mounted_alone_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("old")
+
+    def busy(new: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", busy)
+    replace_file(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -407,6 +408,13 @@ def test_weights_have_limits(models: Models, alpha: Any) -> None:
     pair = (models["assistant"], models["small_base"])
     with pytest.raises(InputError):
         EmulatedFineTuning(terms=[(1.0, *pair), (alpha, *pair)])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, torch.tensor])
+def test_weights_may_be_numbers_of_numpy_and_torch(models: Models, kind: Any) -> None:
+    assert eft_of(models, kind(2)).weights == (2.0,)
+    with pytest.raises(InputError, match="negative"):
+        eft_of(models, kind(-1))
 
 
 def test_a_negative_weight_must_be_allowed(models: Models) -> None:
