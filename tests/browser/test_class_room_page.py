@@ -117,6 +117,10 @@ def test_a_lesson_with_two_phones(site: Site) -> None:
         one.wait_for_selector("#options .right")
         assert answer.strip() in one.inner_text("#options .right")
         assert "large base" in one.inner_text("#options .right .note")
+        bars = one.eval_on_selector_all(
+            "meter", "all => all.map(one => getComputedStyle(one).getPropertyValue('--bar'))"
+        )
+        assert len(bars) > 2 and len(set(bars)) == 2  # the answer's bar is green, and no other
         assert one.get_attribute("#link", "href") == "./#lesson=ten-steps&step=3"
         assert "lesson" in one.inner_text("#inspect") and "Run" not in one.inner_text("#inspect")
     assert second.evaluate(
