@@ -33,7 +33,7 @@ LAST_S = 2.5  # how long the last frame stays
 QUALITY = 60
 Frame = tuple[float, bytes]  # when it was shown, in seconds, and its JPEG
 
-# What a film of a page lacks: where the mouse is, and what one is looking at.
+# What a film of a page lacks: where the mouse is, and what one is looking at. And what `main_act` waits for.
 LOOKS = """
 #pointer { position: fixed; z-index: 9999; width: 26px; height: 26px; margin: -13px; border-radius: 50%;
     pointer-events: none; background: #5b43b866; border: 2px solid #5b43b8; }
@@ -45,6 +45,9 @@ STAGE = """() => {
   const add = (id) => document.body.appendChild(Object.assign(document.createElement("div"), { id }));
   const pointer = add("pointer");
   add("caption");
+  const stop = document.querySelector("[data-part=stop]");
+  const note = () => { window.ended = stop.disabled; };
+  new MutationObserver(note).observe(stop, { attributeFilter: ["disabled"] });
   addEventListener("mousemove", ({ clientX, clientY }) => {
     pointer.style.left = clientX + "px";
     pointer.style.top = clientY + "px";
@@ -64,6 +67,7 @@ def film(page: Any, act: Callable[[], None]) -> list[Frame]:
     session.on("Page.screencastFrame", keep)
     session.send("Page.startScreencast", {"format": "jpeg", "quality": 92})
     act()
+    session.remove_listener("Page.screencastFrame", keep)
     session.send("Page.stopScreencast")
     session.detach()
     return frames
@@ -99,8 +103,7 @@ def main_act(page: Any, haste: float = 1.0) -> None:
     page.keyboard.type(PROMPT, delay=45 / haste)
     press("[data-part=run]")
     say(COLUMNS)
-    page.wait_for_selector("[data-part=stop]:enabled")
-    page.wait_for_selector("[data-part=stop]:disabled")
+    page.wait_for_function("window.ended")
     rest(1.6)
     say("α says how much of the tuning is added: at 0, nothing")
     left, right, y = *_track(page), middle("#eft-alpha")[1]
