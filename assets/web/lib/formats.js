@@ -85,6 +85,12 @@ export function decimal(logprob) { // a log-prob as a probability: .97, <.01, 0
   return p >= 0.995 ? (p > 0.9999 ? "1" : ">.99") : p.toFixed(2).slice(1);
 }
 
+/** @type {(logprob: Nats | undefined) => string} */
+export function estimated(logprob) { // a bound such as <.01 is true of an estimate as it stands
+  const p = decimal(logprob);
+  return /^[<>]/.test(p) ? p : "about " + p;
+}
+
 /** @type {(nats: number) => string} */
 export function factorText(nats) { // how many times as likely: "9×", "1/9"
   const times = Math.exp(Math.min(Math.abs(nats), 14)), step = 10 ** Math.max(-1, Math.floor(Math.log10(times)) - 1);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, decimal, draftsText, endedSpeed, ending, gigabytes, lateText, millions, percent, plainSigned, readable, readingText, shortName, signed, spanOf, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
+import { counted, decimal, draftsText, endedSpeed, ending, estimated, gigabytes, lateText, millions, percent, plainSigned, readable, readingText, shortName, signed, spanOf, speedText, symbolOf, tickLabel, turnText } from "./formats.js";
 
 test("probabilities as percentages", () => {
   assert.deepEqual([null, Math.log(0.001), Math.log(0.97), Math.log(0.996), 0].map(decimal), ["0", "<.01", ".97", ">.99", "1"]);
+  assert.deepEqual([Math.log(0.001), Math.log(0.97), Math.log(0.996)].map(estimated), ["<.01", "about .97", ">.99"]);
   assert.equal(percent(Math.log(0.5)), "50 percent");
   assert.equal(percent(null), "0 percent");
   // where the card has >.99 and <.01

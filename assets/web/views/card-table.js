@@ -3,7 +3,7 @@
 
 /** @import { Column, Run, Token } from "../types.js" */
 
-import { decimal, factorText, symbolOf } from "../lib/formats.js";
+import { decimal, estimated, factorText, symbolOf } from "../lib/formats.js";
 import { explain, explainCut, explainDraft, explainEstimate, explainFilter, isEstimate, knowsEntropy, subjectOf } from "../lib/sentences.js";
 import { nat } from "../lib/counterfactual.js";
 import { FAINT_NATS, listedRows, shiftOf, wordAround } from "../lib/tokens.js";
@@ -18,7 +18,7 @@ export function titleOf(run, column, i) {
 
 export function noteOf(run, column, token) {
   const shift = shiftOf(token);
-  const notes = ["", "probability " + (isEstimate(token) ? "about " : "") + decimal(token.y[token.y.length - 1])];
+  const notes = ["", "probability " + (isEstimate(token) ? estimated : decimal)(token.y.at(-1))];
   if (column.terms.length) {
     const by = "net effect of " + subjectOf(column).name + " ";
     notes.push(by + (Math.abs(shift) < NO_NATS ? "none" : Math.abs(shift) < FAINT_NATS ? "less than 0.1 nats" : (shift < 0 ? "▼ −" : "▲ +") + Math.abs(shift).toFixed(1) + " nats (" + factorText(shift) + ")"));
