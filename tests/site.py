@@ -224,7 +224,7 @@ def endings(page: Any) -> list[str]:
 def violations(page: Any, within: str = "html") -> list[str]:
     """The violations that axe rates serious or critical, each with its first element.
 
-    The whole page takes axe more than a second: after a change of one part, name that part.
+    The whole page takes axe more than a second: after a change of some parts, name them (CSS).
     """
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE)

@@ -236,10 +236,8 @@ def test_while_an_answer_is_late_other_columns_go_on(
 
     model = engine.models["large_base"]
     assert isinstance(model, RemoteModel)
-    usual_s, model._answers.patience_s = (
-        model._answers.patience_s,
-        PATIENCE_S,
-    )  # no answer is late before it is held
+    # No answer is late before it is held.
+    usual_s, model._answers.patience_s = model._answers.patience_s, PATIENCE_S
     while len(server.asked) < before + begun:
         step()
     model._answers.patience_s = usual_s

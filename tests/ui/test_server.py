@@ -17,6 +17,7 @@ from eft_demo.ui import handlers, server
 from eft_demo.ui.page import Page, build_demo, loader, page_line, style
 from eft_demo.ui.run_form import sampling_ranges
 from eft_demo.ui.web_modules import LATER, page_modules
+from tests.waiting import until
 
 GOOD = {"n": 1, "prompt": "Hi", "behaviour": "brief", "controls": {"alpha": 1}}
 GOOD |= {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 0, "length": 5}
@@ -76,8 +77,7 @@ def test_an_idle_server_seldom_looks_for_runs(
         return int(length(self))
 
     monkeypatch.setattr(queue, "__len__", look)
-    while len(looks) < 11:
-        time.sleep(0.01)
+    until(lambda: len(looks) > 10)
     assert looks[10] - looks[0] >= 10 * server.LOOK_S
 
 
