@@ -106,7 +106,9 @@ def main_act(page: Any, haste: float = 1.0) -> None:
     page.wait_for_function("window.ended")
     rest(1.6)
     say("α says how much of the tuning is added: at 0, nothing")
-    left, right, y = *_track(page), middle("#eft-alpha")[1]
+    track = page.locator("#eft-alpha").bounding_box()
+    left, right = track["x"] + 12, track["x"] + track["width"] - 12  # half the knob is at each end
+    y = track["y"] + track["height"] / 2
     point(left + (right - left) / 3, y)  # alpha 1 of 0 to 3
     page.mouse.down()
     for share in (0.0, 1.0, 1 / 3):
@@ -117,12 +119,6 @@ def main_act(page: Any, haste: float = 1.0) -> None:
     say("Click a token to see which model put it there")
     press(".pane.up .t >> nth=12")  # "And", which the large base would not have written
     rest(1.6)
-
-
-def _track(page: Any) -> tuple[float, float]:
-    """The left and right end of alpha's slider."""
-    box = page.locator("#eft-alpha").bounding_box()
-    return box["x"] + 12, box["x"] + box["width"] - 12  # half the knob is at each end
 
 
 def write(frames: Sequence[Frame], path: Path, scale: float = SCALE) -> None:

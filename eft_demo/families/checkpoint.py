@@ -280,11 +280,8 @@ def _named_tokens(checkpoint: Checkpoint) -> dict[str, str]:
     config = _read_optional(checkpoint, "tokenizer_config.json")
     found = {**config, **_read_optional(checkpoint, "special_tokens_map.json")}
     extra = config.get("extra_special_tokens")
-    named = extra if isinstance(extra, dict) else {}
-    tokens = {name: _token(found.get(name)) for name in TOKEN_NAMES} | {
-        n: _token(t) for n, t in named.items()
-    }
-    return {name: token for name, token in tokens.items() if token}
+    named = {name: found.get(name) for name in TOKEN_NAMES} | (extra if isinstance(extra, dict) else {})
+    return {name: token for name, value in named.items() if (token := _token(value))}
 
 
 def _token(value: Any) -> str:
