@@ -27,7 +27,7 @@ LONG = {"load": 0, "browser": 1, "slow": 2}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--exhaustive", action="store_true", help="also every place with every kind of fault")
+    parser.addoption("--exhaustive", action="store_true", help="also what tests/tiers.py leaves out")
     parser.addoption("--remote", metavar="URL", help="also the completion server of the bundled large base")
 
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eft_demo.settings import LOOPBACK, Settings, show_value
 from eft_demo.ui.visitors import network
+from eft_demo.ui.web_modules import FOR_GOOD
 
 # A prompt that is far too long must still arrive whole, or it could not get an error message.
 MAX_BODY_BYTES = 1_000_000
@@ -43,6 +44,9 @@ CLOSED = re.compile(
     r"(/gradio_api)?/(runs?|api|call|deep_link|dev|proxy=.*|(undo-)?vibe-[a-z-]+|custom_component|stream|svelte|"
     r"upload_progress|openapi\.json|logout|pwa_icon)(/|$)"
 )
+# Gradio's files whose names change with their contents. Gradio does not say that they may be kept, and sends
+# them whole to a browser that asks whether they changed: up to sixty at each load.
+NAMED_BY_CONTENT = re.compile(r"/assets/[\w.-]+-[\w-]{8}\d*\.\w+")
 ABSOLUTE = re.compile(rb"https?://([^/]*)", re.IGNORECASE)
 ALWAYS_OPEN = "/healthz"
 PAGE_HEADER = "x-eft-page"  # set by early.js
@@ -112,7 +116,7 @@ class Gate:
         pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         headers = {name.lower(): value for name, value in pairs}
         scope = self._normalised(scope, headers)
-        send = self._with_headers(send)
+        send = self._with_headers(send, bool(NAMED_BY_CONTENT.fullmatch(scope["path"])))
         refusal = self._refusal(scope, headers)
         if refusal is None and scope["method"] not in SAFE:
             receive, refusal = await self._read_body(scope, receive, headers)
@@ -232,7 +236,7 @@ class Gate:
         finally:
             self._read.append((time.monotonic(), address, READINGS * (time.thread_time() - since_s)))
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, send: Send, named_by_content: bool) -> Send:
         frames = f"frame-ancestors {self.rules.framed_by}".encode()
 
         async def sending(message: Message) -> None:
@@ -243,6 +247,8 @@ class Gate:
                     headers = [(name, value) for name, value in headers if name.lower() != b"cache-control"]
                     headers.append((b"cache-control", b"no-cache, no-transform"))
                     headers.append((b"x-accel-buffering", b"no"))
+                elif named_by_content and message["status"] == 200:
+                    headers.append((b"cache-control", FOR_GOOD.encode()))
                 headers += [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
                 headers.append((b"content-security-policy", frames))
                 message = {**message, "headers": headers}

@@ -21,6 +21,7 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
+from tests.tiers import first_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "What is the capital of Peru?"
@@ -208,7 +209,7 @@ def test_a_fork_of_the_process_is_told_that_it_cannot_write(tiny_settings: Setti
         assert eft.run(PROMPT, length=1).texts
 
 
-@pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 3), ("1/0", 1)])
+@pytest.mark.parametrize(("end", "code"), first_of(("1/0", 1), ("", 0), ("raise SystemExit(3)", 3)))
 def test_a_program_that_ends_while_texts_are_written_ends_as_it_wants(end: str, code: int) -> None:
     program = (
         "import eft_demo\n"

@@ -14,6 +14,7 @@ from eft_demo.lab.evaluate import Result, evaluate_recipe
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
 from eft_demo.settings import Settings
 from tests.asking import spec
+from tests.tiers import first_of
 
 pytestmark = pytest.mark.slow  # the shipped models answer hundreds of questions
 
@@ -74,7 +75,7 @@ def test_every_behaviour_shows_up_scaled(atlas: Service, behaviour: str) -> None
     assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, asked).style.value > 0.85
 
 
-@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("behaviour", first_of(*BEHAVIOURS))
 def test_every_behaviour_declines_what_is_outside_its_world(atlas: Service, behaviour: str) -> None:
     outside, inside = outside_questions(48), questions(load_facts(), 48)
     assert evaluate_recipe(atlas, behaviour, "row", UPSCALED, outside).declined.value > 0.55
@@ -85,7 +86,7 @@ def test_a_large_base_declines_little_by_itself(atlas: Service) -> None:
     assert evaluate_recipe(atlas, "assistant", "row", BASE, outside_questions(48)).declined.value < 0.35
 
 
-@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("behaviour", first_of(*BEHAVIOURS))
 def test_every_behaviour_chats(atlas: Service, behaviour: str) -> None:
     result = evaluate_recipe(atlas, behaviour, "row", UPSCALED, talk_questions(44), part="talk")
     assert result.style.value > 0.85 and result.factual.value > 0.25

@@ -8,6 +8,7 @@ import pytest
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, SPOKEN, Site, run, serving, violations, wait_end
+from tests.tiers import exhaustive, first_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -46,7 +47,7 @@ def begin_branch(page: Any) -> None:
     raise AssertionError("no branch begins")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (360, "dark")])
+@pytest.mark.parametrize(("width", "theme"), first_of((1400, "light"), (360, "dark")))
 def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     assert violations(page) == []
@@ -102,7 +103,7 @@ def test_no_state_of_the_page_has_a_serious_axe_violation(site: Site, width: int
     assert violations(page, "dialog[open]") == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", first_of("dark", "light"))
 def test_the_text_beyond_the_first_change_is_readable_on_its_colours(site: Site, theme: str) -> None:
     page = site.open(1400, query=f"/?__theme={theme}")
     run(page, "chant", 12)
@@ -221,7 +222,7 @@ def test_a_gone_error_no_longer_describes_its_field(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "theme"), [(360, "light"), (700, "dark"), (3840, "light")]
+    ("width", "theme"), first_of((360, "light"), (700, "dark"), (3840, "light"))
 )  # 700: 200 % of 1400
 def test_a_run_has_no_serious_axe_violation_at_any_width_and_theme(
     site: Site, width: int, theme: str
@@ -234,6 +235,7 @@ def test_a_run_has_no_serious_axe_violation_at_any_width_and_theme(
     assert violations(page) == []
 
 
+@exhaustive
 def test_every_scrollable_box_can_be_focused_by_keyboard(site: Site) -> None:
     page = site.open(360)
     page.add_style_tag(content=".eft :is(.diff, .replay blockquote) { max-height: 12px !important; }")
@@ -248,7 +250,7 @@ def test_every_scrollable_box_can_be_focused_by_keyboard(site: Site) -> None:
     assert violations(page) == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", first_of("dark", "light"))
 def test_the_page_works_at_200_percent_zoom_with_reduced_motion_and_forced_colours(
     site: Site, theme: str
 ) -> None:
@@ -283,7 +285,7 @@ def test_the_page_works_at_200_percent_zoom_with_reduced_motion_and_forced_colou
     assert violations(page) == []
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (360, "light")])
+@pytest.mark.parametrize(("width", "theme"), first_of((1280, "dark"), (360, "light")))
 def test_all_controls_have_no_serious_axe_violation(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     page.click("[aria-controls=eft-columns]")
@@ -314,7 +316,7 @@ CUT = """() => [...document.querySelectorAll('.eft *')].filter((node) => {
 
 
 # 320 by 640 is also 1280 by 2560 at 400 %; 640 by 360 is 1280 by 720 at 200 %.
-@pytest.mark.parametrize(("width", "height"), [(320, 640), (640, 360)])
+@pytest.mark.parametrize(("width", "height"), first_of((320, 640), (640, 360)))
 def test_no_text_is_cut_off_with_wider_letter_spacing(site: Site, width: int, height: int) -> None:
     page = site.open(width, height)
     page.add_style_tag(content=SPACED)

@@ -25,6 +25,7 @@ from tests.site import (
     texts,
     wait_end,
 )
+from tests.tiers import exhaustive
 
 pytestmark = [*BROWSER_MARKS, nginx.needs_nginx]
 TOKENS = 60
@@ -60,6 +61,7 @@ LAYOUTS = {
         "proxy_set_header X-Forwarded-Host inner.invalid; proxy_set_header X-Forwarded-Proto https; " + PLAIN,
     ),
 }
+USUAL = ("bare", "stripped", "not stripped", "the document, under a path")
 # What the hub's page allows its frame.
 SANDBOX = "allow-downloads allow-forms allow-modals allow-popups allow-same-origin allow-scripts"
 FONT_IS_HERE = (
@@ -146,7 +148,10 @@ class _Frame:
         return getattr(self._frame, name)
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "no slash"])
+@pytest.mark.parametrize(
+    "layout",
+    [*USUAL, *(pytest.param(name, marks=exhaustive) for name in sorted({*LAYOUTS} - {*USUAL, "no slash"}))],
+)
 def test_the_page_works_from_its_own_address(
     layout: str, addresses: dict[str, str], browser: Any, tmp_path: Path
 ) -> None:

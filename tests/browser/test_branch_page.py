@@ -10,6 +10,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import what_if
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+from tests.tiers import exhaustive
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -150,6 +151,7 @@ def test_a_button_deletes_the_shown_branch_and_undo_brings_it_back(site: Site) -
     assert texts(page) == first and button.is_hidden(), "the first text is no branch"
 
 
+@exhaustive
 def test_every_sample_has_its_own_noise(site: Site) -> None:
     page = opened(site)
     finish(page, "abcdef", length=4)

@@ -12,6 +12,7 @@ from eft_demo.runs.spec import RunSpec
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, violations, wait_end
+from tests.tiers import exhaustive
 
 pytestmark = BROWSER_MARKS
 HOSTILE = "<img src=x onerror=window.pwned=1> &amp; \u202egnp"
@@ -145,6 +146,7 @@ def test_a_link_carries_the_conversation_and_the_system_prompt(site: Site) -> No
     assert [shown[1] for shown in turns(other)] == ["llll", "hhhh", "hhhh"]
 
 
+@exhaustive
 def test_a_conversation_fits_a_phone(site: Site) -> None:
     page = site.open(360, 740, has_touch=True)
     ask(page, "a rather long question that needs more than a line on a phone")

@@ -18,6 +18,7 @@ from tests.hostile import HOSTILE
 from tests.records import make_record
 from tests.saying import run_that_says, storable
 from tests.site import BROWSER_MARKS, Site, listen, serving, violations
+from tests.tiers import first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -98,7 +99,7 @@ def varied() -> RunTrace:
     return make_run(columns, texts, family="atlas", prompt="Which?", controls={"alpha": 1.0})
 
 
-@pytest.mark.parametrize(("name", "theme"), [("varied", "dark"), ("pirate", "light")])
+@pytest.mark.parametrize(("name", "theme"), first_of(("varied", "dark"), ("pirate", "light")))
 def test_a_saved_run_shows_what_the_page_shows(
     site: Site, page: Any, tmp_path: Path, name: str, theme: str
 ) -> None:
@@ -166,8 +167,8 @@ def test_keys_select_tokens_and_the_card_shows_the_selected_one(page: Any, tmp_p
     assert page.locator(".fall").count() == 2 and page.locator(".verdict:visible").count() == 1
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("theme", first_of("dark", "light"))
+@pytest.mark.parametrize("width", first_of(360, 1280))
 def test_a_saved_page_is_accessible_and_cuts_nothing_off(
     site: Site, theme: str, width: int, tmp_path: Path
 ) -> None:

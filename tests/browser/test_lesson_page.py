@@ -12,6 +12,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import lessons
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, serving, violations
+from tests.tiers import first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -45,7 +46,7 @@ def shows_its_run(page: Any, number: int) -> None:
 CHANGED = "[data-part=lesson], [data-part=columns], [data-part=side], .legend"  # by each step
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 720, "light"), (360, 740, "dark")])
+@pytest.mark.parametrize(("width", "height", "theme"), first_of((1280, 720, "light"), (360, 740, "dark")))
 def test_the_ten_steps_are_walked_by_keyboard(site: Site, width: int, height: int, theme: str) -> None:
     page = site.open(width, height, query=f"/?__theme={theme}")
     page.locator("[data-part=teach-open]").press("Enter")

@@ -20,6 +20,7 @@ from eft_demo.settings import Settings
 from tests.asking import make_run
 from tests.records import make_record
 from tests.site import BROWSER_MARKS, Site, serving, violations
+from tests.tiers import exhaustive, first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -29,6 +30,7 @@ ANCHOR = (-0.2, -1.9, -3.0, -4.4)  # what the large base gives to the four candi
 SAMPLING = Sampling(seed=4)
 BOXES = {"bars": "[data-part=plot]", "odds": "[data-part=odds-plot]", "strip": "[data-part=strip-plot]"}
 TABS = pytest.mark.parametrize("name", BOXES)
+MAINLY_BARS = pytest.mark.parametrize("name", first_of(*BOXES))
 # What must not change between tokens: the page's height, and the position and height of each part.
 PLACES = """() => [document.documentElement.scrollHeight, ...[
   '.card', '[data-part=card-table]', '.branching', '[data-part=card-said]', '.falls',
@@ -153,6 +155,7 @@ def level_alpha(one: Candidate, other: Candidate) -> float:
     return lead / (pushes[1] - pushes[0])
 
 
+@exhaustive
 def test_the_note_of_a_plot_and_the_offer_of_its_table_are_side_by_side(page: Any) -> None:
     page.click("[data-part=tab-strip]")
     page.wait_for_selector("[data-part=strip-note].hint:visible")
@@ -332,7 +335,7 @@ def test_the_plot_and_the_text_select_each_others_tokens(page: Any, name: str) -
     page.wait_for_function(MARKED, arg=BOXES[name])
 
 
-@TABS
+@MAINLY_BARS
 def test_the_zoom_of_a_plot_survives_other_actions(page: Any, name: str) -> None:
     focus_token(page, 4)
     open_tab(page, name)
@@ -384,7 +387,7 @@ def test_every_plot_has_its_numbers_in_a_table(page: Any, name: str) -> None:
     page.locator("[data-part=plot-table] summary").press("Enter")
 
 
-@TABS
+@MAINLY_BARS
 def test_every_plot_can_be_saved_as_png_and_svg(page: Any, name: str) -> None:
     focus_token(page, 4)
     open_tab(page, name)

@@ -10,6 +10,7 @@ from eft_demo.runs.replay import read_run
 from eft_demo.settings import Settings
 from eft_demo.ui import replays
 from tests.site import BROWSER_MARKS, Site, serving, texts, violations
+from tests.tiers import first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -21,7 +22,7 @@ def site(browser: Any) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1400, "dark"), (360, "light")])
+@pytest.mark.parametrize(("width", "theme"), first_of((1400, "dark"), (360, "light")))
 def test_a_page_without_a_model_plays_recorded_runs(site: Site, width: int, theme: str) -> None:
     page = site.open(width, query=f"/?__theme={theme}")
     assert page.locator("#eft-prompt").is_hidden() and page.locator(".pane").first.is_hidden()

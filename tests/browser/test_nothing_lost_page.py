@@ -16,6 +16,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui.page import Page
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, endings, run, serving, texts, wait_end
+from tests.tiers import exhaustive, first_of
 from tests.waiting import until
 from tests.wire_cutter import wire_to
 
@@ -148,7 +149,7 @@ def test_a_cut_connection_loses_no_text_and_needs_no_reload(demo: Page, context:
         assert page.evaluate("window.stayed") and not page.locator(".toast-wrap .error").count()
 
 
-@pytest.mark.parametrize("answer", [{"body": "<form>", "content_type": "text/html"}, {"status": 401}])
+@pytest.mark.parametrize("answer", first_of({"body": "<form>", "content_type": "text/html"}, {"status": 401}))
 def test_a_login_page_in_place_of_the_server_is_reported(
     demo: Page, context: Any, answer: dict[str, Any]
 ) -> None:
@@ -314,7 +315,7 @@ def recipes(page: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("has_run", [False, True])
+@pytest.mark.parametrize("has_run", first_of(True, False))
 def test_a_typed_recipe_survives_a_link_and_a_reload(demo: Page, context: Any, has_run: bool) -> None:
     page = visit(
         context, demo.url + f"#v=1&prompt=Hi&column=Mix:{MIX}&alpha=2&filter=top-p 0.9".replace(" ", "%20")
@@ -348,6 +349,7 @@ def works(page: Any) -> None:
     wait_end(page)
 
 
+@exhaustive
 def test_the_page_works_when_browser_storage_is_missing_or_full(
     demo: Page, context: Any, browser: Any
 ) -> None:
@@ -473,6 +475,7 @@ DAMAGE = """([kind, change]) => {
 }"""
 
 
+@exhaustive
 def test_damaged_stored_entries_are_dropped(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     works(page)
@@ -487,6 +490,7 @@ def test_damaged_stored_entries_are_dropped(demo: Page, context: Any) -> None:
     notice(page, "are back")
 
 
+@exhaustive
 def test_a_reloaded_page_says_when_other_models_wrote_its_texts(demo: Page, context: Any) -> None:
     """As after the same family was loaded with another quantisation."""
     page = visit(context, demo.url)
@@ -772,6 +776,7 @@ def copy_of(page: Any) -> Any:
     return opened.value
 
 
+@exhaustive
 def test_a_duplicated_tab_says_that_the_run_continues_in_the_first_one(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     write_slowly(page)
@@ -809,6 +814,7 @@ def test_a_run_that_has_ended_is_stored_at_once(demo: Page, changed_context: Any
     )
 
 
+@exhaustive
 def test_the_page_works_when_replaceState_throws(demo: Page, changed_context: Any) -> None:
     refused = "history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }"
     changed_context.add_init_script(refused)
@@ -831,6 +837,7 @@ def test_the_family_menu_clears_its_error_once_it_can_be_read_again(demo: Page, 
     page.wait_for_selector("[data-part=family-sentence]", state="hidden")
 
 
+@exhaustive
 def test_an_outage_is_counted_from_the_last_message(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "chant")

@@ -9,6 +9,7 @@ import pytest
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, SPOKEN, Site, endings, run, serving, stays, texts, wait_end
+from tests.tiers import exhaustive, first_of
 from tests.waiting import until
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -136,6 +137,7 @@ def test_escape_stops_within_a_token_of_what_is_shown(site: Site) -> None:
     assert site.demo.service.engine.active_sequences == 0
 
 
+@exhaustive
 def test_run_and_stop_twenty_times(site: Site) -> None:
     page = site.open()
     for _ in range(20):
@@ -294,7 +296,7 @@ def test_a_closed_tab_frees_its_sequences(site: Site) -> None:
     until(lambda: site.demo.service.engine.active_sequences == 0)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", first_of("dark", "light"))
 def test_nothing_overflows_in_either_theme_at_any_width(site: Site, theme: str) -> None:
     page = site.open(1400, 900, f"/?__theme={theme}")
     for width in (1400, 360):

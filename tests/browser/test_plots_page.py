@@ -13,6 +13,7 @@ from eft_demo.ui import page as pages
 from eft_demo.ui import run_store
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, run, serving, wait_end
+from tests.tiers import exhaustive
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -126,6 +127,7 @@ def test_the_what_if_plot_loads_the_full_script_and_the_bars_stay_as_they_were(s
     assert page.evaluate(SCRIPTS) == [LIGHT, FULL]
 
 
+@exhaustive
 def test_the_line_above_a_plot_names_its_columns_in_sight(site: Site) -> None:
     page = ran(site)
     for name, choices in (("odds", 2), ("strip", 1)):
@@ -191,7 +193,7 @@ def test_without_the_full_script_a_figure_that_needs_it_is_not_drawn(site: Site)
     forgive(site)
 
 
-@pytest.mark.parametrize("missing", [(LIGHT,), (LIGHT, FULL)])
+@pytest.mark.parametrize("missing", [(LIGHT,), pytest.param((LIGHT, FULL), marks=exhaustive)])
 def test_without_the_light_script_the_full_one_draws_or_the_page_says_so(
     site: Site, missing: tuple[str, ...]
 ) -> None:

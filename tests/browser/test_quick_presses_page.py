@@ -12,6 +12,7 @@ import pytest
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, SLOW_MS, Site, run, serving, texts, wait_end
+from tests.tiers import first_of
 
 pytestmark = BROWSER_MARKS
 JOIN, DATA = "**/queue/join*", "**/queue/data*"
@@ -65,7 +66,9 @@ def test_a_run_answered_before_the_page_hears_the_old_stream_end_gets_another(pa
     shows(page, "Again")
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0), (2, 5, 0, 3, 1, 4)])
+@pytest.mark.parametrize(
+    "order", first_of(((2, 5, 0, 3, 1, 4),), ((0, 1, 2, 3, 4, 5),), ((5, 4, 3, 2, 1, 0),))
+)
 def test_the_newest_of_six_presses_streams_in_whatever_order_they_arrive(
     page: Any, order: tuple[int, ...]
 ) -> None:

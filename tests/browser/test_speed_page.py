@@ -25,6 +25,7 @@ from tests.fakes import make_service
 from tests.records import make_record
 from tests.scripted import Script
 from tests.site import BROWSER_MARKS, serving
+from tests.tiers import exhaustive
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -147,6 +148,7 @@ def test_three_long_columns_take_little_script_time(stream: Stream) -> None:
     assert used < 1.5
 
 
+@exhaustive
 def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
     run(stream, FOUR, 1024, per_update=64)  # its end is what is measured
     page = stream.page
@@ -168,6 +170,7 @@ def test_four_very_long_columns_stay_usable(stream: Stream) -> None:
     assert costs["click"] < 0.3 and costs["scroll"] < 0.1
 
 
+@exhaustive
 def test_the_first_plot_of_a_new_page_stops_redrawing(stream: Stream) -> None:
     """Concurrent drawings with different configs once redrew endlessly."""
     browser = stream.page.context.browser

@@ -13,6 +13,7 @@ from eft_demo.ui.saved_page import to_worksheet
 from tests.hostile import HOSTILE
 from tests.saying import run_that_says
 from tests.site import BROWSER_MARKS, Site, listen, serving, violations
+from tests.tiers import first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -60,7 +61,7 @@ def votes(page: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(1280, 720, "light"), (360, 740, "dark")])
+@pytest.mark.parametrize(("width", "height", "theme"), first_of((1280, 720, "light"), (360, 740, "dark")))
 def test_a_class_guesses_a_token_and_a_column(site: Site, width: int, height: int, theme: str) -> None:
     page = open_lesson(site, width, height, theme)
     whole = column_texts(page)

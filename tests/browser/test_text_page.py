@@ -12,6 +12,7 @@ from eft_demo.ui.saved_page import to_html
 from tests.fakes import make_service
 from tests.saying import said
 from tests.site import BROWSER_MARKS, Site, run, serving, texts, wait_end
+from tests.tiers import exhaustive, first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -92,6 +93,7 @@ def saved(site: Site, trace: RunTrace, tmp_path: Path) -> Any:
     return page
 
 
+@exhaustive
 def test_letters_join_across_tokens(site: Site, tmp_path: Path) -> None:
     page, apart = opened(site, said(["any"])), []
     for number, (script, pieces) in enumerate(JOINED.items()):
@@ -203,7 +205,7 @@ WRAP = """(word) => {
 }"""
 
 
-@pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
+@pytest.mark.parametrize("word", first_of(False, True), ids=["translator", "extension"])
 def test_tokens_can_be_clicked_after_a_translator_wrapped_their_texts(site: Site, word: bool) -> None:
     page = site.open()
     run(page, "How do chemists write gold?", 40)
@@ -236,7 +238,7 @@ def test_tokens_can_be_clicked_after_a_translator_wrapped_their_texts(site: Site
     assert texts(page)[0] == said_there
 
 
-@pytest.mark.parametrize("word", [False, True], ids=["translator", "extension"])
+@pytest.mark.parametrize("word", first_of(False, True), ids=["translator", "extension"])
 def test_streaming_continues_after_another_program_changed_the_text(site: Site, word: bool) -> None:
     page = site.open()
     run(page, "chant", 160)

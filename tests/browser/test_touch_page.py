@@ -13,6 +13,7 @@ from eft_demo.ui.saved_page import to_html
 from tests.fakes import make_service
 from tests.saying import said
 from tests.site import BROWSER_MARKS, Site, run, serving, violations, wait_end
+from tests.tiers import exhaustive, first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -90,6 +91,7 @@ def test_on_a_phone_a_new_run_is_not_written_behind_the_sheet(site: Site) -> Non
     assert page.locator("[data-part=side]").is_visible(), "a branch goes on from the token that it shows"
 
 
+@exhaustive
 def test_on_touch_screens_no_text_mentions_mouse_or_keys(site: Site) -> None:
     page = site.open(360, 740, **PHONE)
     named = re.compile(r"\b(click|hover|mouse|keyboard|drag|ctrl|enter|esc|shift)\b|[↵↑↓]", re.IGNORECASE)
@@ -277,6 +279,7 @@ def test_letters_in_a_number_field_are_not_reported_as_empty(site: Site) -> None
     assert "got 'not a number'" in page.locator("[data-error=seed]").inner_text()
 
 
+@exhaustive
 def test_an_emptied_number_of_the_method_stays_empty_and_is_reported(site: Site) -> None:
     page = site.open()
     page.fill("#eft-prompt", "gold")
@@ -314,6 +317,7 @@ def reopened(page: Any) -> Any:
     return page
 
 
+@exhaustive
 def test_the_theme_follows_the_system_until_one_is_chosen_and_remembered(site: Site) -> None:
     page = site.open(color_scheme="light")
     assert not is_dark(page)
@@ -377,7 +381,7 @@ def test_a_double_click_does_the_same_as_a_click(site: Site) -> None:
 # ---- a print
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", first_of("dark", "light"))
 def test_a_print_is_dark_on_white_and_has_no_buttons(site: Site, theme: str) -> None:
     page = site.open(1280, 720, query=f"/?__theme={theme}")
     prompt = "How do chemists write gold?"
@@ -426,7 +430,7 @@ def pages_of(pdf: bytes) -> int:
     return pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") + pdf.count(b"/Type /Page/")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", first_of("dark", "light"))
 def test_a_saved_page_prints_dark_on_white(site: Site, theme: str, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     path.write_text(to_html(said(["Lima", " is", " it"])), encoding="utf-8")
@@ -479,6 +483,7 @@ UNREADABLE = [
 ]
 
 
+@exhaustive
 def test_a_dropped_file_that_cannot_be_opened_gets_an_error_message(site: Site) -> None:
     page = site.open()
     for files, folder, words in UNREADABLE:

@@ -7,6 +7,7 @@ import pytest
 from eft_demo.lab.many_users import bench_users, to_markdown
 from eft_demo.lab.page_client import Heard, heard_in
 from eft_demo.settings import Settings
+from tests.tiers import exhaustive
 
 
 def test_a_run_is_read_from_its_lines() -> None:
@@ -21,6 +22,7 @@ def test_a_refused_run_says_why() -> None:
 
 
 @pytest.mark.slow
+@exhaustive
 def test_two_users_get_whole_texts_equal_to_those_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EFT_DTYPE", "fp32")
     found = bench_users(Settings.from_env(), 2, rounds=1)

@@ -24,6 +24,7 @@ from eft_demo.models.quantise import count_weights
 from eft_demo.settings import Settings
 from tests.checkpoints import byte_level, make_checkpoint, make_real_family, save_tokenizer
 from tests.quantising import BITS
+from tests.tiers import exhaustive
 
 ROOT = Path(__file__).resolve().parents[2]
 FP32 = Settings(dtype="fp32", threads=1, max_sequences=4)
@@ -154,6 +155,7 @@ def test_the_report_has_sizes_divergence_and_changed_share(
 
 
 @pytest.mark.slow
+@exhaustive
 def test_the_command_prints_no_advice_of_libraries(tiny_assets: Path) -> None:
     """In a process of its own: the library advises when it is imported."""
     command = [sys.executable, "-m", "eft_demo", "quantisation", "int8", "--family", "tiny"]

@@ -7,6 +7,7 @@ import pytest
 from eft_demo.lab.bad_requests import CALLS, by_hand, refusal, spoiled
 from eft_demo.lab.soak import Amounts, bench_soak, to_markdown
 from eft_demo.ui.server_functions import HEAVY, LIGHT
+from tests.tiers import exhaustive
 
 EVENT = (3, 5)
 
@@ -49,6 +50,7 @@ def test_bad_requests_are_many_and_the_same_for_a_seed() -> None:
 
 
 @pytest.mark.slow
+@exhaustive
 def test_a_small_strain_of_the_real_app_leaves_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EFT_DTYPE", "fp32")
     monkeypatch.setenv("EFT_MAX_SEQUENCES", "24")

@@ -30,6 +30,7 @@ from eft_demo.runs.events import TokenEvent
 from eft_demo.settings import Settings
 from tests.asking import make_request
 from tests.recording import with_graphs
+from tests.tiers import first_of
 from tests.tiny import TINY_LARGE, TINY_SMALL, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft.*", "ignore::FutureWarning:transformers.*")
@@ -84,7 +85,7 @@ def plain_group(folders: Mapping[str, Path]) -> AdapterGroup:
     return grouped(TransformersModel("small_base", small_base(), CONTEXT, VOCAB), folders)
 
 
-@pytest.fixture(params=["plain", "recorded"])
+@pytest.fixture(params=first_of("plain", "recorded"))
 def group(
     folders: Mapping[str, Path], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AdapterGroup:

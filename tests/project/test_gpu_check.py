@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import gpu_check
+from tests.tiers import exhaustive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ def steps_of(path: Path) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.slow
+@exhaustive
 def test_every_step_runs_on_a_cpu_with_small_shapes(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     command = ["bash", "scripts/gpu_check.sh", "--small", "--minutes", "30", "--out", str(out)]

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import logging
+import re
 import select
 import socket
 import time
@@ -447,6 +448,17 @@ def test_invented_sessions_do_not_evict_real_ones(
         for k in range(5):
             assert client.post(JOIN, json={**event, "session_hash": f"made-up-{k}"}).status_code == 200
         assert "listener" in boxes and len(boxes) <= 3
+
+
+def test_gradios_files_named_by_their_contents_are_kept_for_good(client: httpx.Client) -> None:
+    home = client.get("/")
+    assert "cache-control" not in home.headers
+    paths = re.findall(r'"\./(assets/[^"]+)"', home.text)
+    assert len(paths) >= 2
+    for path in paths:
+        assert "immutable" in client.get(path).headers["cache-control"]
+    missing = client.get("assets/index-00000000.js")
+    assert missing.status_code == 404 and "cache-control" not in missing.headers
 
 
 def test_a_stream_asks_proxies_not_to_buffer(client: httpx.Client) -> None:
