@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import Qwen2ForCausalLM
 
-from eft_demo import cli
 from eft_demo.atlas import train
 from eft_demo.atlas.facts import ASSETS, held_out_entities, load_facts, names_in
 from eft_demo.atlas.net import HeadLoss, config, hidden_states, loss_and_grad
 from eft_demo.errors import EFTError, InputError
+from tests.command_line import run_cli
 from tests.hub import folder_hub
 from tests.tiny import TINY_SMALL, make_model
 
@@ -217,10 +216,7 @@ def test_a_training_without_time_says_what_is_done_and_goes_on(
     places = ["--out", str(out), "--work", str(tmp_path / "work")]
 
     def said(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["eft_demo", "train-atlas", *places, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
+        assert run_cli(monkeypatch, "train-atlas", *places, *arguments) == 0
         return capsys.readouterr().out
 
     first = said("--minutes", "1e-6")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eft_demo import cli
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.host.outputs import check_file, check_folder, replace_file, writing
 from eft_demo.lab import pin as lab
 from eft_demo.settings import ASSETS, Settings
+from tests.command_line import run_cli
 
 NO_PLACES = ["/proc/x", "/dev/null/x", "/dev/null", "/sys/x", "/proc/self/x", "/" + "x" * 300]
 
@@ -30,11 +30,9 @@ def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run the command line, which must fail with one line on stderr; returns that line."""
-    monkeypatch.setattr(sys, "argv", ["eft_demo", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
+    code = run_cli(monkeypatch, *arguments)
     out, said = capsys.readouterr()
-    assert ended.value.code == 2 and out == "" and said.count("\n") == 1 and "Traceback" not in said
+    assert code == 2 and out == "" and said.count("\n") == 1 and "Traceback" not in said
     return said
 
 

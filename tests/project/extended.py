@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,6 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from eft_demo import cli
 from eft_demo.engine.collect import collect, make_trace
 from eft_demo.engine.service import Service
 from eft_demo.families.catalogue import list_entries
@@ -34,6 +32,7 @@ from eft_demo.ui import run_store, stream, what_if
 from eft_demo.ui.columns import presets
 from eft_demo.ui.page import page_line
 from eft_demo.ui.run_form import read_run_spec
+from tests.command_line import run_cli
 from tests.fakes import make_service
 
 FP32 = Settings(dtype="fp32", threads=1)
@@ -121,11 +120,8 @@ def test_the_warper_acts_on_the_command_line(
 ) -> None:
     def lowest(epsilon: str) -> float:
         options = ["--epsilon", epsilon, "--temperature", "1.5", "--top-p", "1", "--max-new-tokens", "30"]
-        command = ["eft_demo", "generate", "What is the capital of Peru?", "--json", *options]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == 0
+        command = ["generate", "What is the capital of Peru?", "--json", *options]
+        assert run_cli(monkeypatch, *command) == 0
         trace = RunTrace.from_json(capsys.readouterr().out)
         assert trace.spec.as_posted()["epsilon"] == float(epsilon)
         return min(record.logprob for c in trace.columns for record in c.tokens if record.rank > 1)

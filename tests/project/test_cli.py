@@ -19,6 +19,7 @@ from eft_demo.lab import app_start, bench, doctor, vocabulary
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
 from tests.checkpoints import make_real_family
+from tests.command_line import run_cli
 
 Patch = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]
@@ -32,14 +33,6 @@ def tiny_environment(monkeypatch: Patch, tiny_assets: Path) -> None:
     monkeypatch.setenv("EFT_ASSETS", str(tiny_assets))
     monkeypatch.setenv("EFT_DTYPE", "fp32")
     monkeypatch.setenv("EFT_THREADS", "1")
-
-
-def run_cli(monkeypatch: Patch, *arguments: str) -> int:
-    """Run the command line in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["eft_demo", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def test_generate_gives_the_three_columns(monkeypatch: Patch, capsys: Capture) -> None:
@@ -187,9 +180,8 @@ def test_a_bug_is_not_hidden(monkeypatch: Patch) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(doctor, "examine", broken)
-    monkeypatch.setattr(sys, "argv", ["eft_demo", "doctor"])
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        run_cli(monkeypatch, "doctor")
 
 
 def test_doctor_reports_no_problem(monkeypatch: Patch, capsys: Capture) -> None:

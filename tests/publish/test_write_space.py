@@ -13,7 +13,6 @@ import pytest
 import yaml
 from huggingface_hub.cli.hf import app as hf
 
-from eft_demo import cli
 from eft_demo.errors import EFTError
 from eft_demo.families.catalogue import find_entry
 from eft_demo.families.hub import RepoFacts
@@ -21,6 +20,7 @@ from eft_demo.families.hub_faults import HubUnreachable
 from eft_demo.publish import space
 from eft_demo.publish.space import HARDWARE, ROOT, write_space
 from eft_demo.settings import Settings
+from tests.command_line import run_cli
 
 COMMIT = "0123456789" * 4
 FILES = {"config.json": 1, "model.safetensors": 2, "pytorch_model.bin": 2, "modeling.py": 1}
@@ -103,12 +103,10 @@ def test_without_the_hub_models_are_named_but_not_pinned(
 
     monkeypatch.setattr(space, "look_up", unreachable)
     words = ["space", "--out", str(tmp_path / "s"), "--hardware", "gpu", "--family", "llama-2", "--json"]
-    monkeypatch.setattr(sys, "argv", ["eft_demo", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
+    assert run_cli(monkeypatch, *words) == 0
     said = json.loads(capsys.readouterr().out)
     card = card_of(tmp_path / "s")
-    assert ended.value.code == 0 and len(said["notes"]) == 1
+    assert len(said["notes"]) == 1
     assert said["flavor"] == card["suggested_hardware"] and said["flavor"] in HARDWARE["gpu"]
     # Its repositories are gated, and the build of a Space has no token.
     assert "meta-llama/Llama-2-13b-hf" in card["models"] and "preload_from_hub" not in card

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from eft_demo import cli
 from eft_demo.engine.service import Service
 from eft_demo.lab import record
 from eft_demo.method.weight_filter import parse_weight_filter
@@ -28,6 +27,7 @@ from eft_demo.ui.branches import start_branch, start_same_text
 from eft_demo.ui.run_store import RunStore, StoredRun
 from eft_demo.ui.saved_page import to_html
 from tests.asking import spec
+from tests.command_line import run_cli
 from tests.keeping import kept_to_end
 
 PROMPT = "What is the capital of Peru?"
@@ -143,11 +143,8 @@ def from_terminal(tiny_assets: Path) -> Iterator[str]:
         for name, value in {"ASSETS": str(tiny_assets), "DTYPE": "fp32", "THREADS": "1"}.items():
             patch.setenv(f"EFT_{name}", value)
         options = ("--family", "tiny", "--max-new-tokens", "12", "--seed", "3", "--json")
-        patch.setattr(sys, "argv", ["eft_demo", "generate", PROMPT, *options])
         patch.setattr(sys, "stdout", out := io.StringIO())
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
+        assert run_cli(patch, "generate", PROMPT, *options) == 0
     yield out.getvalue()
 
 

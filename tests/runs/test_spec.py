@@ -3,7 +3,6 @@
 import json
 import pickle
 import re
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from eft_demo.runs.link import Link, from_query
 from eft_demo.runs.spec import FIRST, RunSpec, check
 from eft_demo.runs.trace import ColumnTrace, RunTrace
 from eft_demo.settings import Settings
+from tests.command_line import run_cli
 from tests.fakes import make_family
 from tests.specs import specs
 
@@ -89,10 +89,7 @@ def as_typed(typed: list[str]) -> RunSpec:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_run", run)
         patch.setattr(cli, "write_stdout", lambda text: None)
-        patch.setattr(sys, "argv", ["eft_demo", "generate", *typed])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert ended.value.code == 0
+        assert run_cli(patch, "generate", *typed) == 0
     return asked[0]
 
 
