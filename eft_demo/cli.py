@@ -49,8 +49,10 @@ from eft_demo.settings import (
 )
 
 if TYPE_CHECKING:
+    from eft_demo.engine.service import Service
     from eft_demo.families.hub import Watcher
-    from eft_demo.runs.spec import RunSpec
+    from eft_demo.method.sampling import Sampling
+    from eft_demo.runs.spec import Columns, RunSpec
     from eft_demo.runs.trace import ColumnTrace, RunTrace
 
 app = typer.Typer(
@@ -295,13 +297,9 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
     """Load the family, run `spec` to its end and stop."""
     with end_quietly():  # importing torch takes a second, and the import system may swallow an interrupt
         from eft_demo.engine.collect import collect, make_trace
-        from eft_demo.engine.service import Service, ignores_system
-        from eft_demo.families.catalogue import find_entry
+        from eft_demo.engine.service import ignores_system
 
-    entry = find_entry(family, settings)
-    named = {role for _, recipe in spec.columns for role in recipe.roles}
-    wanted = [role.role for role in entry.roles.values() if not role.optional or role.role in named]
-    service = Service.load(settings, entry, wanted, _watcher())
+    service = _load(settings, family, spec.columns)
     try:
         run = service.start_run(spec)
         if ignores_system(service.family, run.request.spec):
@@ -309,6 +307,18 @@ def _run(spec: RunSpec, settings: Settings, family: str) -> RunTrace:
         return make_trace(service, run.request.spec, collect(run))
     finally:
         service.stop()
+
+
+def _load(settings: Settings, family: str, columns: Columns) -> Service:
+    """Load the family, with those of its optional models that the columns name, and start its engine."""
+    with end_quietly():
+        from eft_demo.engine.service import Service
+        from eft_demo.families.catalogue import find_entry
+
+    entry = find_entry(family, settings)
+    named = {role for _, recipe in columns for role in recipe.roles}
+    wanted = [role.role for role in entry.roles.values() if not role.optional or role.role in named]
+    return Service.load(settings, entry, wanted, _watcher())
 
 
 def _behaviour(name: str | None) -> str:
@@ -366,6 +376,75 @@ def evaluate(
         settings, questions=questions, sampling=sampling, behaviours=behaviours, parts=parts
     )
     write_stdout(json.dumps(result) if as_json else quiz.to_markdown(result))
+
+
+@app.command()
+def ask(
+    file: Annotated[Path, typer.Argument(help="Questions, as JSONL or CSV: docs/guide.md.")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="RECIPE or NAME:RECIPE (repeatable); default: the page's first three."),
+    ] = None,
+    behaviour: Annotated[
+        str | None, typer.Option(help="The behaviour that small_tuned stands for; default: the first.")
+    ] = None,
+    alpha: Annotated[
+        list[float] | None, typer.Option(help="A value to ask all questions with (repeatable); default: 1.")
+    ] = None,
+    sampling: Annotated[bool, typer.Option(help="Sample with the page's defaults, not greedily.")] = False,
+    seed: Annotated[int, typer.Option(help="With --sampling: the seed of the first question.")] = 0,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Length limit of an answer.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every reply to this file, as JSONL.")] = None,
+    family: FamilyName = "atlas",
+    quantisation: Quantisation = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask every column your own questions, at every alpha, and say whether up-scaling helps.
+
+    Where the file names right answers, the table has their share with 95 % intervals.
+    """
+    from eft_demo.host.outputs import check_file, replace_file, writing
+    from eft_demo.lab import ask as lab
+    from eft_demo.lab.questions import read_questions
+    from eft_demo.runs.spec import FIRST, parse_column
+
+    questions = read_questions(file)
+    columns = tuple(parse_column(text) for text in recipe or ()) or FIRST
+    alphas = [ALPHA.check(value) for value in alpha or [ALPHA.default]]
+    drawn = _page_sampling(seed) if sampling else None
+    if out:
+        check_file(out, "--out")
+    service = _load(_settings(quantisation, base_url), family, columns)
+    try:
+        replies = lab.ask(
+            service,
+            questions,
+            columns,
+            alphas,
+            behaviour=_behaviour(behaviour),
+            sampling=drawn,
+            length=max_new_tokens,
+            note=_print_count,
+        )
+    finally:
+        service.stop()
+    if out:
+        with writing(out, "--out"):
+            replace_file(out, lab.to_jsonl(replies))
+    write_stdout(lab.to_json(replies) if as_json else lab.to_markdown(replies))
+
+
+def _page_sampling(seed: int) -> Sampling:
+    from eft_demo.method.sampling import Sampling
+    from eft_demo.settings import SEED
+
+    return Sampling(seed=int(SEED.check(seed)))
+
+
+def _print_count(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        write_stderr(f"{done:,} of {count:,} answers", end="\x1b[K\r" if done < count else "\x1b[K\n")
 
 
 # The measurements that `bench` makes instead of its own, each with the options that it reads.

@@ -3,7 +3,6 @@
 Knows the Atlas judges, the engine and recipes; knows no page.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from eft_demo.atlas.quiz import Question
 from eft_demo.engine.collect import collect
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
+from eft_demo.lab.share import Share, share_of
 from eft_demo.method.recipe import BASE, DOWNSCALED, REFERENCE, TUNED, UPSCALED, Recipe
 from eft_demo.method.roles import SMALL_BASE
 from eft_demo.method.sampling import Sampling
@@ -49,33 +49,6 @@ PARTS = {
     "talk": "small talk in forms that no model read",
     "outside": "questions outside the almanac, in forms that no model read",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`hits` of `count`, with Wilson's (1927) 95 % interval, which stays within 0 and 1."""
-
-    hits: int
-    count: int
-
-    @property
-    def value(self) -> float:
-        """The share, from 0 to 1; 0 of an empty count."""
-        return self.hits / self.count if self.count else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The interval's lower and upper end, from 0 to 1."""
-        if not self.count:
-            return 0.0, 1.0
-        z, n, p = 1.959964, self.count, self.value
-        centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-        return max(low, 0.0), min(high, 1.0)  # rounding may leave -1e-17
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.3f} ({low:.3f} to {high:.3f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +172,15 @@ def evaluate_recipe(
         behaviour,
         row,
         str(column),
-        _share(good for _, good in judged),
-        _share(kept),
-        _share(quiz.declines(t.text) for q, t in pairs if not q.hazardous),
-        {kind: _share(own) for kind, own in sorted(by_kind.items())},
+        share_of(good for _, good in judged),
+        share_of(kept),
+        share_of(quiz.declines(t.text) for q, t in pairs if not q.hazardous),
+        {kind: share_of(own) for kind, own in sorted(by_kind.items())},
     )
 
 
 def _form_of(question: Question) -> str:
     return question.asked if question.asked in ("talk", "outside") else "fact"
-
-
-def _share(hits: Iterable[bool]) -> Share:
-    found = list(hits)
-    return Share(sum(found), len(found))
 
 
 def _warp(sampling: bool) -> tuple[float, float]:

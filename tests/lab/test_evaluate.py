@@ -14,7 +14,8 @@ from eft_demo.atlas.quiz import questions
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
-from eft_demo.lab.evaluate import Result, Share, evaluate, evaluate_recipe, to_markdown
+from eft_demo.lab.evaluate import Result, evaluate, evaluate_recipe, to_markdown
+from eft_demo.lab.share import Share
 from eft_demo.method.recipe import BASE, TUNED, UPSCALED
 from eft_demo.settings import Settings
 from tests.fakes import ANSWER, ROLES, EchoModel, make_family
