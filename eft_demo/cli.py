@@ -447,6 +447,26 @@ def _print_count(done: int, count: int) -> None:
         write_stderr(f"{done:,} of {count:,} answers", end="\x1b[K\r" if done < count else "\x1b[K\n")
 
 
+@app.command(
+    "lm-eval",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def lm_eval(context: typer.Context) -> None:
+    """Run EleutherAI's harness, in which `--model eft` is a recipe of a family: docs/models.md."""
+    try:
+        from lm_eval.__main__ import cli_evaluate
+
+        from eft_demo.lab import lm_eval_model  # noqa: F401  # registers the model
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"This needs the package lm_eval, and {error.name} is not installed: pip install '.[lm-eval]'",
+            code="not_installed",
+        ) from None
+    sys.argv = ["lm-eval", *context.args]
+    cli_evaluate()
+
+
 # The measurements that `bench` makes instead of its own, each with the options that it reads.
 _INSTEAD: Mapping[str, frozenset[str]] = {
     "soak": frozenset(),
