@@ -88,7 +88,7 @@ def test_cpu_builds_come_without_cuda_and_pips_own_extra_index_applies(
     add_wheel(copy / "extra", "other", "1.0")
     with (copy / "requirements.txt").open("a") as requirements:
         requirements.write("other==1.0\n")
-    own = {"PIP_INDEX_URL": usual, "PIP_EXTRA_INDEX_URL": (copy / "extra").as_uri()}
+    own: dict[str, Any] = {"PIP_INDEX_URL": usual, "PIP_EXTRA_INDEX_URL": (copy / "extra").as_uri()}
     first = run_sh(copy, "--port", "1", EFT_TORCH_INDEX=cpu, **own)
     assert first.stdout == "started --port 1\n", first.stderr
     assert installed(copy) == {"torch-9.1.0+cpu", "other-1.0"}
@@ -110,7 +110,7 @@ def test_settings_of_pip_for_other_places_do_not_leave_the_environment_empty(
     copy: Path, indexes: tuple[str, str], setting: str
 ) -> None:
     value = "1" if setting in ("PIP_USER", "PIP_DRY_RUN") else str(copy / "elsewhere")
-    done = run_sh(copy, PIP_INDEX_URL=indexes[0], EFT_TORCH_INDEX="", **{setting: value})
+    done = run_sh(copy, PIP_INDEX_URL=indexes[0], EFT_TORCH_INDEX="", file=None, **{setting: value})
     assert done.stdout == "started\n", done.stderr
     assert installed(copy) == {"torch-9.1.0", "cuda-1.0"}
 
@@ -120,7 +120,8 @@ def test_a_file_of_pip_that_names_the_users_folder_does_not_either(
     copy: Path, indexes: tuple[str, str]
 ) -> None:
     (copy / "pip.conf").write_text("[global]\nuser = true\n")
-    own = {"PIP_CONFIG_FILE": str(copy / "pip.conf"), "EFT_TORCH_INDEX": "", "PIP_INDEX_URL": indexes[0]}
+    own: dict[str, Any] = {"PIP_CONFIG_FILE": str(copy / "pip.conf"), "EFT_TORCH_INDEX": ""}
+    own["PIP_INDEX_URL"] = indexes[0]
     assert run_sh(copy, **own).stdout == "started\n"
     assert installed(copy) == {"torch-9.1.0", "cuda-1.0"}
 
@@ -128,7 +129,8 @@ def test_a_file_of_pip_that_names_the_users_folder_does_not_either(
 @pytest.mark.usefixtures("real_pip")
 def test_one_that_names_another_folder_is_named_at_each_start(copy: Path, indexes: tuple[str, str]) -> None:
     (copy / "pip.conf").write_text(f"[global]\ntarget = {copy / 'elsewhere'}\n")
-    own = {"PIP_CONFIG_FILE": str(copy / "pip.conf"), "EFT_TORCH_INDEX": "", "PIP_INDEX_URL": indexes[0]}
+    own: dict[str, Any] = {"PIP_CONFIG_FILE": str(copy / "pip.conf"), "EFT_TORCH_INDEX": ""}
+    own["PIP_INDEX_URL"] = indexes[0]
     for _ in range(2):
         done = run_sh(copy, **own)
         assert (done.returncode, done.stdout) == (1, "")
