@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs and starts EFT Demo, or runs its tests, on a bare Debian or Ubuntu with Python 3.11 or newer. `bash run.sh --help` lists what it takes.
+# Installs and starts EFT Demo, or runs its tests, on a bare Debian or Ubuntu with Python 3.11 to 3.14. `bash run.sh --help` lists what it takes.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"  # as in `sh run.sh`: Debian's sh cannot read what follows
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"  # also through a link; CDPATH does not act on a full path
 venv=${EFT_VENV:-.venv}
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
@@ -29,15 +30,16 @@ pip's own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, pip.conf) apply too. doc
 END
 }
 
-find_python() {
-    local name
+find_python() {  # newer ones than 3.14 have no builds of the packages: pip would try to compile them
+    local name found=""
     for name in python3 python3.13 python3.12 python3.11 python3.14; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             command -v "$name"
             return
         fi
+        found=${found:-$("$name" --version 2>/dev/null || true)}
     done
-    say "Python 3.11 or newer was not found. On Debian 12, Ubuntu 24.04 or newer: apt-get install python3 python3-venv"
+    say "Python 3.11 to 3.14 was not found${found:+, only $found}. On Debian 12, Ubuntu 24.04 or newer: apt-get install python3 python3-venv"
     return 1
 }
 
@@ -93,8 +95,9 @@ install_torch() {  # from that index, alone: an index that does not answer then 
 }
 
 pip_install() {  # compiling every module of torch and transformers takes as long as the rest; Python compiles what it imports
+    # Settings of pip for other places (as on many clusters: user) would leave the virtual environment empty.
     # shellcheck disable=SC2046  # expands to one word or none on purpose
-    "$venv/bin/python" -m pip install $([ -t 1 ] || echo --quiet) --no-compile --disable-pip-version-check "$@"
+    env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN "$venv/bin/python" -m pip install --no-user $([ -t 1 ] || echo --quiet) --no-compile --disable-pip-version-check "$@"
 }
 
 install() {  # install FILE if it changed since the last installation
@@ -104,6 +107,10 @@ install() {  # install FILE if it changed since the last installation
     say "installing $file into $venv (a few minutes, once)"
     install_torch
     pip_install -r "$file"
+    if ! "$venv/bin/python" -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null; then
+        say "pip installed nothing into $venv: its settings name another place. Remove target, prefix, root and dry-run from them; to see them: $venv/bin/python -m pip config list"
+        return 1
+    fi
     cat requirements.txt "$file" > "$stamp"
 }
 

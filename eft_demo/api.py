@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import os
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -24,7 +25,10 @@ from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service, ignores_system
 from eft_demo.errors import EFTError, InputError
 from eft_demo.families.catalogue import Entry
+from eft_demo.families.family import Family
 from eft_demo.method.sampling_settings import SAMPLING, Sampling
+from eft_demo.models.memory import free_unused
+from eft_demo.models.plan import Plan
 from eft_demo.runs.events import TokenEvent, add_event, empty_traces
 from eft_demo.runs.spec import RunSpec, parse_column
 from eft_demo.runs.trace import RunTrace, TokenRecord
@@ -34,6 +38,10 @@ from eft_demo.ui.saved_page import to_html
 HEIGHT_PX = 640  # of a run in a notebook
 CLOSED = "This family has been closed, so it writes nothing more. Please load it again."
 
+TWICE = (
+    "{} is loaded already and stays in memory beside this one. Please close the earlier one first: "
+    "eft.close(), or load it in a with block."
+)
 OTHER_PROCESS = (
     "This family was loaded before this process was forked, and only the process that loaded it can write "
     "with it. Please load it here too, or use threads in place of processes."
@@ -53,25 +61,43 @@ def load(family: str | os.PathLike[str] | Entry = "atlas", settings: Settings | 
         settings = Settings.from_env()
     if not isinstance(settings, Settings):
         raise TypeError(f"The settings must be a Settings object; got {show_value(settings)}.")
-    return EFT(Service.load(settings, family))
+    if any(eft.loaded_from == (family, settings) for eft in _open):
+        warnings.warn(TWICE.format(family if isinstance(family, str) else family.name), stacklevel=2)
+    free_unused()  # closed families
+    eft = EFT(Service.load(settings, family), (family, settings))
+    _open.add(eft)
+    return eft
 
 
 class EFT:
-    """A loaded family. Close it, or use it in a `with` block, to stop its engine."""
+    """A loaded family. Close it, or use it in a `with` block, to free its models.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    One that nothing refers to any more is closed, as when a cell of a notebook has run again.
+    """
+
+    def __init__(self, service: Service, loaded_from: tuple[str | Entry, Settings]) -> None:
+        self.loaded_from = loaded_from
+        self._opened: Service | None = service
+        self._origin = _Origin(service.family, service.plan, service.settings)
         self._process = os.getpid()
+        self._end = weakref.finalize(self, _stop, service, self._process)
+        self._end.atexit = False  # the engine's thread has its own way to end with the process
+
+    @property
+    def _service(self) -> Service:
+        if self._opened is None:
+            raise EFTError(CLOSED, code="closed")
+        return self._opened
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The models that recipes may name."""
-        return tuple(self._service.family.roles)
+        return tuple(self._origin.family.roles)
 
     @property
     def behaviours(self) -> tuple[str, ...]:
         """What `small_tuned` may stand for; the first is the default."""
-        return tuple(behaviour.role for behaviour in self._service.family.behaviours)
+        return tuple(behaviour.role for behaviour in self._origin.family.behaviours)
 
     def run(self, prompt: str, *, columns: Sequence[str] | Mapping[str, str] = (), **fields: Any) -> Writing:
         """Start writing; the texts grow while they are read.
@@ -95,15 +121,17 @@ class EFT:
         for name in spec.controls.keys() - CONTROLS.keys() - set(spec.used_controls):
             raise InputError(f"No column of this run uses {name}.")  # most likely a typing error
         run = self._service.start_run(spec)
-        if ignores_system(self._service.family, run.request.spec):
+        if ignores_system(self._origin.family, run.request.spec):
             warnings.warn(
                 "No model of this run takes a system prompt, so system changes nothing.", stacklevel=2
             )
-        return Writing(self._service, run)
+        return Writing(self, self._origin, run)
 
     def close(self) -> None:
-        """End all runs and stop the engine."""
-        self._service.stop(CLOSED)
+        """End all runs, stop the engine and let go of the models."""
+        self._end()
+        self._opened = None
+        _open.discard(self)
 
     def __enter__(self) -> EFT:
         return self
@@ -112,6 +140,15 @@ class EFT:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+_open: weakref.WeakSet[EFT] = weakref.WeakSet()
+
+
+def _stop(service: Service, process: int) -> None:
+    """Stop the engine, unless this is a fork, which has none."""
+    if process == os.getpid():
+        service.stop(CLOSED)
 
 
 def _check_process(own: int) -> None:
@@ -152,11 +189,21 @@ class Token:
     record: TokenRecord  # its log-prob, bars, candidates and what else the page shows
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What is told of a family after its models are gone."""
+
+    family: Family
+    plan: Plan | None
+    settings: Settings
+
+
 class Writing:
     """A run. What it is asked for as a whole waits until all columns have ended."""
 
-    def __init__(self, service: Service, run: Run) -> None:
-        self._service, self._run, self._process = service, run, os.getpid()
+    def __init__(self, eft: EFT, origin: _Origin, run: Run) -> None:
+        self._eft: EFT | None = eft  # its models stay while they write this
+        self._origin, self._run, self._process = origin, run, os.getpid()
         self._columns = empty_traces(run.request.spec.columns)
         self._tokens: list[Token] = []
 
@@ -179,7 +226,7 @@ class Writing:
         """The run as data, which `to_json` saves and the page opens."""
         while self._read():
             pass
-        return make_trace(self._service, self._run.request.spec, self._columns)
+        return make_trace(self._origin, self._run.request.spec, self._columns)
 
     @property
     def texts(self) -> dict[str, str]:
@@ -196,8 +243,8 @@ class Writing:
 
     def to_html(self) -> str:
         """The run as one HTML page that needs no network: texts, colours and a card for every token."""
-        negative = self._service.settings.allow_negative_alpha
-        return to_html(self.trace, negative, self._service.family.captions)
+        negative = self._origin.settings.allow_negative_alpha
+        return to_html(self.trace, negative, self._origin.family.captions)
 
     def _repr_html_(self) -> str:
         """How a notebook shows the run: the saved page in a frame of its own, which cannot reach the rest."""
@@ -208,6 +255,7 @@ class Writing:
     def _read(self) -> bool:
         """Take in what has been written since; False if all columns had ended before."""
         if all(column.finish_reason for column in self._columns):
+            self._eft = None
             return False
         _check_process(self._process)
         for event in self._run.events(WAIT_S):

@@ -1,13 +1,15 @@
 """Reads a run to its end and builds its trace; the one place that makes a `RunTrace` of a run.
 
-Knows events, services and traces; does not know where a trace is shown.
+Knows events, families and traces; does not know where a trace is shown.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from eft_demo.engine.run import Run
-from eft_demo.engine.service import Service
+from eft_demo.families.family import Family
+from eft_demo.models.plan import Plan
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.events import add_event, empty_traces
 from eft_demo.runs.spec import RunSpec
@@ -15,6 +17,18 @@ from eft_demo.runs.text import Utf8Stream
 from eft_demo.runs.trace import ColumnTrace, RunTrace, columns_of, gather_pieces, roles_of
 
 WAIT_S = 1.0  # how long one wait may block; an event ends it immediately
+
+
+class Origin(Protocol):
+    """What a trace tells of the models: a `Service`, or what is left of one whose models are gone."""
+
+    @property
+    def family(self) -> Family:
+        """The family that wrote it."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """Where its models are."""
 
 
 def collect(run: Run) -> list[ColumnTrace]:
@@ -30,7 +44,7 @@ def collect(run: Run) -> list[ColumnTrace]:
 
 
 def make_trace(
-    service: Service, spec: RunSpec, columns: Sequence[ColumnTrace], known: bool = True
+    service: Origin, spec: RunSpec, columns: Sequence[ColumnTrace], known: bool = True
 ) -> RunTrace:
     """A trace of the run so far: the spec, the columns, the text of their tokens and the models' provenance.
 

@@ -2,7 +2,7 @@
 
 import atexit
 import logging
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 
 from eft_demo.engine.engine import Engine
 from eft_demo.engine.failures import EngineDead
@@ -43,7 +43,8 @@ class EngineThread:
         """End all runs with this message, reject new ones, and wait for the thread to end."""
         self._last_words = message
         self._stop_stepping()
-        self._thread.join()
+        if self._thread is not current_thread():  # as when its last owner is collected while it runs
+            self._thread.join()
         atexit.unregister(self._end_with_process)
 
     def _end_with_process(self) -> None:

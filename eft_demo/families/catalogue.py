@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eft_demo.errors import FamilyError, InputError, RecipeError
-from eft_demo.families.files import expand_home, is_file, yaml_files
+from eft_demo.families.files import YAML, expand_home, is_file, yaml_files
 from eft_demo.families.gguf import SUFFIX, is_gguf
 from eft_demo.families.schema import Part, read_yaml
 from eft_demo.families.server import Server
@@ -228,7 +228,7 @@ def find_entry(name: str, settings: Settings) -> Entry:
     path = expand_home(name)
     if (listed := _listed(path, files)) is not None:
         return _on_server(_read_known(listed), settings)
-    if path.suffix.lower() in (".yaml", ".yml") or path.name != name or is_file(path):
+    if path.suffix.lower() in YAML or path.name != name or is_file(path):
         return _on_server(replace(read_entry(path), name=_own_name(path, files)), settings)
     if name == AUTO_FAMILY:
         raise FamilyError("Only the start of the app takes --family auto. Please name a family instead.")

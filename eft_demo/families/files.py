@@ -12,12 +12,14 @@ MAX_YAML_BYTES = 200_000  # a typical family file has 3,000
 MAX_JSON_BYTES = 20_000_000  # the largest is the index of a model in hundreds of files
 MAX_TOKENIZER_BYTES = 200_000_000  # the largest known has 35 million
 MAX_TEMPLATE_BYTES = 1_000_000
+YAML = (".yaml", ".yml")  # in capitals too, as some systems write them
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def yaml_files(folder: Path) -> list[Path]:
     """The YAML files of a folder, by name. Hidden ones are left out: macOS puts a ._name beside each name."""
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(".") and path.is_file())
+    named = (path for path in folder.glob("*") if path.suffix.lower() in YAML)
+    return sorted(path for path in named if not path.name.startswith(".") and path.is_file())
 
 
 def is_file(path: Path) -> bool:

@@ -96,10 +96,7 @@ def family_file(folder: Path) -> Path:
     if folder.is_file():
         return folder
     named = [folder / name for name in NAMES if (folder / name).is_file()]
-    files = named[:1] or [
-        *yaml_files(folder),
-        *sorted(path for path in folder.glob("*.yml") if not path.name.startswith(".")),
-    ]
+    files = named[:1] or yaml_files(folder)
     if len(files) != 1:
         found = f"there are {len(files)}" if files else "there is none"
         raise FamilyError(

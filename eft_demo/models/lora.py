@@ -40,6 +40,8 @@ _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _WILD = re.compile(r"\)[*+?{]|([*+?{].*){4}", re.DOTALL)
 # As in `families.weights.PLAIN`: others need scales, which the file of an adapter does not have.
 PLAIN_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+# What Unsloth appends to the names of its copies, on which many adapters of the hub were trained.
+COPY = re.compile(r"(-unsloth)?-bnb-[48]bit$")
 MERGE = "Please merge it into its base with PEFT's merge_and_unload() and name the merged model instead."
 
 
@@ -161,13 +163,20 @@ def _check_kind(folder: Path, config: Mapping[str, Any]) -> None:
 
 def _check_base_name(folder: Path, config: Mapping[str, Any], base_name: str) -> None:
     trained_on = config.get("base_model_name_or_path") or ""
-    # Folder names differ between machines, so only names on the hub can be compared.
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", trained_on)
-    if on_hub and base_name and trained_on.lower() != base_name.lower():
+    # Folder names differ between machines, so only names on the hub can be compared. "./base" is none.
+    on_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", trained_on)
+    if on_hub and base_name and _plain_name(trained_on) != _plain_name(base_name):
         raise FamilyError(
             f"The adapter in {folder} was trained on {trained_on}, but the base here is {base_name}. "
-            "Please set adapter_of to the base it was trained on."
+            "Please set adapter_of to the base it was trained on. If that is this one under another name, "
+            f"please write {base_name} as base_model_name_or_path into its {ADAPTER_CONFIG}."
         )
+
+
+def _plain_name(repo: str) -> str:
+    """What copies of one model have in common: the name without its owner and the format of its weights."""
+    name = repo.lower().rpartition("/")[2].removeprefix("meta-")  # Llama 3.1 was renamed so
+    return COPY.sub("", name)
 
 
 def _low_ranks(

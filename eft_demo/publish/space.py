@@ -11,6 +11,7 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -28,11 +29,11 @@ from eft_demo.lab.pin import write_pins
 from eft_demo.method.roles import LARGE_BASE
 from eft_demo.models.memory import CPU, REMOTE
 from eft_demo.models.plan import Plan, make_plan
-from eft_demo.settings import Settings, show_value
+from eft_demo.settings import AUTO_FAMILY, NO_FAMILY, Settings, show_value
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("app.py", "LICENSE", "requirements.txt", "README.md", "assets", "eft_demo")
-NOT_NEEDED = ("__pycache__", "*.test.js", "*.d.ts")
+NOT_NEEDED = (".*", "__pycache__", "*.test.js", "*.d.ts")  # hidden files are those of editors and systems
 GPU = "cuda:0"
 # The newest that ZeroGPU knows. It has 2.8.0, 2.9.1 and 2.10.0 too.
 ZEROGPU_TORCH = "2.11.0"
@@ -92,7 +93,7 @@ def write_space(settings: Settings, out: Path, hardware: str, family: str) -> Sp
     folder, secret = shlex.quote(str(out)), " --secrets HF_TOKEN" if entry.gated else ""
     commands = (
         "hf auth login",
-        f"hf repos create USER/eft-demo --type space --sdk gradio --flavor {flavor}{secret}",
+        f"hf repos create USER/eft-demo --type space --sdk gradio --flavor {flavor}{secret} --exist-ok",
         f"hf upload USER/eft-demo {folder} . --type space",
     )
     return Space(out, flavor, commands, tuple(notes))
@@ -104,6 +105,11 @@ def _check_family(entry: Entry, hardware: str) -> None:
         raise FamilyError(
             f"{entry.title} runs on a CPU, so a GPU would cost money and gain nothing. Please choose "
             "--hardware zerogpu or cpu, or another --family."
+        )
+    if entry.tokenizer not in entry.roles and Path(entry.tokenizer).name != entry.tokenizer:
+        raise FamilyError(
+            f"The tokenizer of {entry.title} is {show_value(entry.tokenizer)}. Please put it beside the "
+            "family file, because a Space gets it from there."
         )
     for role in entry.roles.values():
         if role.is_gguf:
@@ -167,25 +173,60 @@ def _write(
 ) -> None:
     """Write all files. Raises OSError, or FamilyError if the family file cannot be pinned."""
     for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, out / name, ignore=shutil.ignore_patterns(*NOT_NEEDED))
-        else:
-            shutil.copyfile(ROOT / name, out / name)
+        _copy(ROOT / name, out / name)
     name = _copy_family(out, entry, facts)
-    (out / "app.py").write_text(app_with_family((ROOT / "app.py").read_text(), name))
-    (out / "requirements.txt").write_text(requirements((ROOT / "requirements.txt").read_text(), hardware))
-    (out / "README.md").write_text(_readme(entry, facts, plan, hardware, flavor), encoding="utf-8")
-    (out / ".gitattributes").write_text(LARGE_FILES)
+    for made, text in {
+        "app.py": app_with_family((ROOT / "app.py").read_text(encoding="utf-8"), name),
+        "requirements.txt": requirements((ROOT / "requirements.txt").read_text(encoding="utf-8"), hardware),
+        "README.md": _readme(entry, facts, plan, hardware, flavor),
+        ".gitattributes": LARGE_FILES,
+    }.items():
+        (out / made).write_text(text, encoding="utf-8")
+    find_entry(name, Settings(assets=out / "assets"))  # as the Space will
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or what a Space needs of a folder. The copies are new files, which can be changed.
+
+    Raises OSError, or InputError for a file that cannot be read.
+    """
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            if not any(fnmatch(path.name, pattern) for pattern in NOT_NEEDED):
+                _copy(path, target / path.name)
+        return
+    why = "" if source.is_file() else "not a regular file"
+    try:
+        content = b"" if why else source.read_bytes()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    if why:
+        raise InputError(
+            f"{source} cannot be read ({why}), and a Space gets a copy of it. Please make it readable, or "
+            "remove it if you do not need it."
+        )
+    target.write_bytes(content)
 
 
 def _copy_family(out: Path, entry: Entry, facts: Mapping[str, RepoFacts]) -> str:
     """The name by which the Space finds the family, whose file is copied and pinned."""
     if entry.bundled:
-        shutil.copytree(entry.file.parent, out / "assets" / entry.name, dirs_exist_ok=True)
+        _copy(entry.file.parent, out / "assets" / entry.name)
         return entry.name
-    name = re.sub(r"[^\w.-]+", "-", entry.name).strip("-")
+    name = re.sub(r"[^\w.-]+", "-", entry.name).strip("-.")
+    if name in ("", AUTO_FAMILY, NO_FAMILY):
+        name = f"{name}-own-file".strip("-")
     file = out / "assets" / "families" / f"{name}.yaml"
-    shutil.copyfile(entry.file, file)
+    _copy(entry.file, file)
+    if entry.tokenizer not in entry.roles:
+        own, there = entry.file.parent / entry.tokenizer, file.parent / entry.tokenizer
+        if there.exists() and there.read_bytes() != own.read_bytes():
+            raise FamilyError(
+                f"Another family has the tokenizer {entry.tokenizer} too. Please rename the file of "
+                f"{entry.title}, there and in its family file."
+            )
+        _copy(own, there)
     if facts:
         write_pins(file, facts)
     return name

@@ -5,6 +5,7 @@ import multiprocessing
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -18,6 +19,7 @@ from eft_demo.api import CLOSED, EFT, OTHER_PROCESS, Writing
 from eft_demo.engine.collect import collect
 from eft_demo.errors import EFTError, InputError, RecipeError
 from eft_demo.method.sampling import Sampling
+from eft_demo.models.memory import free_unused
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.runs.trace import RunTrace
 from eft_demo.settings import Settings
@@ -184,6 +186,37 @@ def test_a_closed_family_writes_nothing_and_says_that_it_is_closed(tiny_settings
         eft.run(PROMPT)
     with pytest.raises(EFTError, match=CLOSED):
         list(run)
+
+
+def test_a_closed_family_keeps_no_models_though_its_runs_stay(tiny_settings: Settings) -> None:
+    with eft_demo.load("tiny", tiny_settings) as eft:
+        engine = weakref.ref(eft._service.engine)
+        read, unread = eft.run(PROMPT, length=2), eft.run(PROMPT, length=2)
+        texts = read.texts
+    free_unused()
+    assert engine() is None
+    assert read.texts == texts and "<html" in read.to_html() and unread.trace.made_with
+    assert eft.roles
+
+
+def test_a_family_that_is_loaded_again_in_its_place_is_closed(tiny_settings: Settings) -> None:
+    eft = eft_demo.load("tiny", tiny_settings)
+    shown = eft.run(PROMPT, length=2)  # as a notebook keeps what its cells show
+    engine, thread, texts = weakref.ref(eft._service.engine), eft._service.thread, shown.texts
+    with pytest.warns(UserWarning, match="tiny is loaded already and stays in memory"):
+        eft = eft_demo.load("tiny", tiny_settings)
+    assert not thread.alive
+    del thread
+    free_unused()
+    assert engine() is None
+    assert shown.texts == texts
+    eft.close()
+    eft_demo.load("tiny", tiny_settings).close()  # no warning after closing
+
+
+def test_a_run_keeps_its_family_until_it_is_written(tiny_settings: Settings) -> None:
+    run = eft_demo.load("tiny", tiny_settings).run(PROMPT, length=20)
+    assert all(run.texts.values())
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

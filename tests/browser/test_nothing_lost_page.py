@@ -188,6 +188,23 @@ def test_the_run_continues_when_the_network_returns(demo: Page, context: Any) ->
         assert page.locator("[data-error=prompt]").is_hidden()
 
 
+@pytest.mark.parametrize("others", [5, 6])
+def test_tabs_that_leave_no_connection_are_named(demo: Page, context: Any, others: int) -> None:
+    elsewhere = visit(context, demo.url)  # has as many runs as that many tabs, without their connections
+    elsewhere.evaluate(
+        """count => { for (let n = 1; n <= count; n += 1)
+            navigator.locks.request("eft has " + n, {mode: "shared"}, () => new Promise(() => {})); }""",
+        others,
+    )
+    page = visit(context, demo.url)
+    page.route("**/queue/data*", lambda route: None)  # waits for a connection
+    run(page, "chant", 256)
+    page.wait_for_selector("[data-error=prompt]:not([hidden])")
+    said = page.inner_text("[data-error=prompt]")
+    assert ("6 other tabs of this page have runs" in said) == (others == 6), said
+    assert ("busy or stopped" in said) == (others == 5), said
+
+
 def test_a_reload_restores_prompt_settings_texts_and_branches(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
     run(page, "abcdef")

@@ -607,3 +607,22 @@ def test_bad_input_is_rejected(service: Service, change: dict[str, Any], sentenc
 def test_odd_prompts_are_answered(service: Service, prompt: str) -> None:
     columns = read_all(service.start_run(spec(prompt, "assistant", length=3)))
     assert all(column.records for column in columns)
+
+
+def test_its_own_thread_may_stop_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = toy_engine()
+    thread = EngineThread(engine)
+    ended = threading.Event()
+
+    def step() -> bool:  # as when the last owner of a family is collected while the engine computes
+        thread.stop()
+        ended.set()
+        return True
+
+    monkeypatch.setattr(engine, "step", step)
+    thread.start()
+    assert ended.wait(PATIENCE_S)
+    thread.stop()
+    assert not thread.alive and not caplog.records

@@ -1,6 +1,7 @@
 """The catalogue: errors in family files name their line, and memory is planned before loading."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,10 @@ def test_a_family_of_the_catalogue_may_be_named_by_its_file(tmp_path: Path) -> N
     link = tmp_path / "mine.yaml"
     link.symlink_to(known_files(Settings())[BUNDLED])
     assert find_entry(str(link), Settings()).name == BUNDLED
+
+
+@pytest.mark.parametrize("ending", ["yml", "YAML"])
+def test_a_family_file_may_have_the_other_ending(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "families").mkdir()
+    shutil.copy(known_files(Settings())["smollm2-tiny"], tmp_path / "families" / f"mine.{ending}")
+    assert find_entry("mine", Settings(assets=tmp_path)).title == "SmolLM2 360M by 135M"

@@ -173,6 +173,13 @@ def test_a_prompt_without_quotes_stays_as_it_is_written(tmp_path: Path, prompt: 
     assert read_lesson(written(tmp_path, text)).steps[0].actions[0].settings["prompt"] == prompt
 
 
+@pytest.mark.parametrize("ending", ["yml", "YAML"])
+def test_a_lesson_may_have_the_other_ending(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"mine.{ending}").write_text(GOOD)
+    assert [read_lesson(path).name for path in lesson_files(tmp_path)] == ["mine"]
+    assert "Mine" in json.dumps(lesson_list(tmp_path))
+
+
 def test_hidden_files_are_no_lessons(tmp_path: Path) -> None:
     written(tmp_path, GOOD)
     (tmp_path / "._mine.yaml").write_bytes(b"\0\5\x16\7")  # as macOS adds on other systems' disks

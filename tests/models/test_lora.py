@@ -301,13 +301,32 @@ def test_an_adapter_of_another_base_is_rejected(folders: Mapping[str, Path], tmp
     with pytest.raises(FamilyError, match=r"does not fit its base: for model\.layers.*q_proj.*adapter_of"):
         read_adapter(folders["assistant"], make_model(TINY_LARGE, VOCAB, CONTEXT, 0))
     for trained_on, fits in (("acme/small", True), ("ACME/Small", True), ("acme/other", False),
-                             ("/home/me/models/other", True), (None, True)):  # fmt: skip
+                             ("/home/me/models/other", True), ("./other", True), ("../other", True),
+                             ("models/small", True), ("unsloth/small-bnb-4bit", True), (None, True),
+                             ("unsloth/small-unsloth-bnb-4bit", True)):  # fmt: skip
         folder = broken(folders, tmp_path, base_model_name_or_path=trained_on)
         if fits:
             assert read_adapter(folder, small_base(), "acme/small")
         else:
-            with pytest.raises(FamilyError, match="acme/other.* acme/small.*adapter_of"):
+            with pytest.raises(FamilyError, match="acme/other.* acme/small.*adapter_of.*as base_model_name"):
                 read_adapter(folder, small_base(), "acme/small")
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "base"),
+    [
+        ("unsloth/Meta-Llama-3.1-8B-bnb-4bit", "meta-llama/Llama-3.1-8B"),
+        ("meta-llama/Meta-Llama-3-8B", "NousResearch/Meta-Llama-3-8B"),
+        ("unsloth/qwen2.5-0.5b-unsloth-bnb-4bit", "Qwen/Qwen2.5-0.5B"),
+    ],
+)
+def test_a_copy_of_the_base_is_the_base(
+    folders: Mapping[str, Path], tmp_path: Path, trained_on: str, base: str
+) -> None:
+    assert read_adapter(broken(folders, tmp_path, base_model_name_or_path=trained_on), small_base(), base)
+    tuned = broken(folders, tmp_path, base_model_name_or_path=f"{base}-Instruct")
+    with pytest.raises(FamilyError, match="was trained on"):
+        read_adapter(tuned, small_base(), base)
 
 
 def test_missing_or_damaged_adapter_files_are_reported(folders: Mapping[str, Path], tmp_path: Path) -> None:

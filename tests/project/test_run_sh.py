@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -51,11 +52,14 @@ def indexes(tmp_path: Path) -> tuple[str, str]:
     return (tmp_path / "usual").as_uri(), (tmp_path / "cpu").as_uri()
 
 
-def run_sh(copy: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the copy with these variables and no other settings of pip."""
+def run_sh(
+    copy: Path, *words: str, shell: str = "bash", file: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the copy, or `file`, with these variables and no other settings of pip."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "EFT_"))}
-    variables = {"PIP_CONFIG_FILE": os.devnull, "EFT_VENV": str(copy / "venv"), **variables}
-    command = ["bash", str(copy / "run.sh"), *words]
+    own = {"PIP_CONFIG_FILE": os.devnull, "PIP_CONSTRAINT": os.devnull, "EFT_VENV": str(copy / "venv")}
+    variables = {**own, **variables}
+    command = [shell, str(file or copy / "run.sh"), *words]
     return subprocess.run(
         command, env={**kept, **variables}, capture_output=True, text=True, timeout=120, check=False
     )
@@ -84,7 +88,7 @@ def test_cpu_builds_come_without_cuda_and_pips_own_extra_index_applies(
     add_wheel(copy / "extra", "other", "1.0")
     with (copy / "requirements.txt").open("a") as requirements:
         requirements.write("other==1.0\n")
-    own = {"PIP_INDEX_URL": usual, "PIP_EXTRA_INDEX_URL": (copy / "extra").as_uri()}
+    own: dict[str, Any] = {"PIP_INDEX_URL": usual, "PIP_EXTRA_INDEX_URL": (copy / "extra").as_uri()}
     first = run_sh(copy, "--port", "1", EFT_TORCH_INDEX=cpu, **own)
     assert first.stdout == "started --port 1\n", first.stderr
     assert installed(copy) == {"torch-9.1.0+cpu", "other-1.0"}
@@ -100,13 +104,80 @@ def test_the_usual_build_comes_where_the_index_does_not_answer(copy: Path, index
     assert "could not be reached" in done.stderr
 
 
+@pytest.mark.usefixtures("real_pip")
+@pytest.mark.parametrize("setting", ["PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN"])
+def test_settings_of_pip_for_other_places_do_not_leave_the_environment_empty(
+    copy: Path, indexes: tuple[str, str], setting: str
+) -> None:
+    value = "1" if setting in ("PIP_USER", "PIP_DRY_RUN") else str(copy / "elsewhere")
+    done = run_sh(copy, PIP_INDEX_URL=indexes[0], EFT_TORCH_INDEX="", file=None, **{setting: value})
+    assert done.stdout == "started\n", done.stderr
+    assert installed(copy) == {"torch-9.1.0", "cuda-1.0"}
+
+
+@pytest.mark.usefixtures("real_pip")
+def test_a_file_of_pip_that_names_the_users_folder_does_not_either(
+    copy: Path, indexes: tuple[str, str]
+) -> None:
+    (copy / "pip.conf").write_text("[global]\nuser = true\n")
+    own: dict[str, Any] = {"PIP_CONFIG_FILE": str(copy / "pip.conf"), "EFT_TORCH_INDEX": ""}
+    own["PIP_INDEX_URL"] = indexes[0]
+    assert run_sh(copy, **own).stdout == "started\n"
+    assert installed(copy) == {"torch-9.1.0", "cuda-1.0"}
+
+
+@pytest.mark.usefixtures("real_pip")
+def test_one_that_names_another_folder_is_named_at_each_start(copy: Path, indexes: tuple[str, str]) -> None:
+    (copy / "pip.conf").write_text(f"[global]\ntarget = {copy / 'elsewhere'}\n")
+    own: dict[str, Any] = {"PIP_CONFIG_FILE": str(copy / "pip.conf"), "EFT_TORCH_INDEX": ""}
+    own["PIP_INDEX_URL"] = indexes[0]
+    for _ in range(2):
+        done = run_sh(copy, **own)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "pip installed nothing into" in done.stderr and "target" in done.stderr
+
+
+def test_sh_a_link_and_cdpath_find_it_too(copy: Path) -> None:
+    (copy / "bin").mkdir()
+    (copy / "bin" / "eft").symlink_to(copy / "run.sh")
+    (copy / "elsewhere" / "bin").mkdir(parents=True)
+    for file in (copy / "bin" / "eft", Path(os.path.relpath(copy / "run.sh"))):
+        asked_of_pip(copy, shell="sh", file=file, CDPATH=str(copy / "elsewhere"))
+        (copy / "asked").unlink()
+
+
+def test_a_python_that_is_too_new_is_named(copy: Path) -> None:
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15))):
+        is_there = name == "python3"
+        add_tool(
+            copy / "tools",
+            name,
+            '[ "$1" = --version ] && echo Python 3.15.0; exit 1' if is_there else "exit 127",
+        )
+    done = run_sh(copy, PATH=f"{copy / 'tools'}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert "Python 3.11 to 3.14 was not found, only Python 3.15.0" in done.stderr
+
+
+def test_git_for_windows_keeps_its_line_ends(tmp_path: Path) -> None:
+    git = shutil.which("git") or pytest.skip("no git")
+    for name in (".gitattributes", "run.sh"):
+        shutil.copy(ROOT / name, tmp_path)
+    own = [git, "-c", "core.autocrlf=true", "-C", str(tmp_path)]
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run([*own, *words], check=True, capture_output=True)
+    (tmp_path / "run.sh").unlink()
+    subprocess.run([*own, "checkout-index", "run.sh"], check=True, capture_output=True)
+    assert b"\r" not in (tmp_path / "run.sh").read_bytes()
+
+
 def add_tool(folder: Path, name: str, does: str) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(f"#!/bin/sh\n{does}\n")
     (folder / name).chmod(0o755)
 
 
-def asked_of_pip(copy: Path, **variables: str) -> list[str]:
+def asked_of_pip(copy: Path, **variables: Any) -> list[str]:
     """The options of each installation by a pip that only notes them."""
     add_tool(copy / "venv" / "bin", "python", f'echo "$@" >> "{copy}/asked"')
     assert run_sh(copy, **variables).returncode == 0

@@ -121,6 +121,65 @@ def test_a_family_of_ones_own_comes_along(tmp_path: Path) -> None:
     assert find_entry("atlas-own-file", Settings(assets=tmp_path / "s" / "assets")).title == "Mine"
 
 
+def test_its_tokenizer_comes_along(tmp_path: Path) -> None:
+    own = OWN.format("\n    repo: me/large").replace("context: 64", "context: 64\ntokenizer: mine.json")
+    (tmp_path / "mine.yaml").write_text(own)
+    (tmp_path / "mine.json").write_text("{}")
+    write_space(Settings(), tmp_path / "s", "cpu", str(tmp_path / "mine.yaml"))
+    assert find_entry("mine", Settings(assets=tmp_path / "s" / "assets")).tokenizer == "mine.json"
+    assert (tmp_path / "s" / "assets" / "families" / "mine.json").read_text() == "{}"
+
+
+def test_a_tokenizer_elsewhere_is_refused(tmp_path: Path) -> None:
+    own = OWN.format("\n    repo: me/large").replace("context: 64", "context: 64\ntokenizer: ../mine.json")
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "families").mkdir()
+    (tmp_path / "families" / "mine.yaml").write_text(own)
+    with pytest.raises(EFTError, match="Please put it beside the family file"):
+        write_space(Settings(), tmp_path / "s", "cpu", str(tmp_path / "families" / "mine.yaml"))
+
+
+@pytest.mark.parametrize(("file", "name"), [("---", "own-file"), ("auto", "auto-own-file"), (".a b", "a-b")])
+def test_a_family_has_a_name_that_the_start_can_take(tmp_path: Path, file: str, name: str) -> None:
+    (tmp_path / f"{file}.yaml").write_text(OWN.format("\n    repo: me/large"))
+    write_space(Settings(), tmp_path / "s", "cpu", str(tmp_path / f"{file}.yaml"))
+    assert f'"EFT_FAMILY", "{name}"' in (tmp_path / "s" / "app.py").read_text()
+    assert find_entry(name, Settings(assets=tmp_path / "s" / "assets")).title == "Mine"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what a Space is made of, to be spoiled. Files that nobody may change are as good."""
+    copied = tmp_path / "repository"
+    copied.mkdir()
+    for name in space.SOURCES:
+        space._copy(ROOT / name, copied / name)
+    monkeypatch.setattr(space, "ROOT", copied)
+    return copied
+
+
+def test_locks_of_editors_stay_behind(repository: Path, tmp_path: Path) -> None:
+    (repository / "assets" / "lessons" / ".#ten-steps.yaml").symlink_to("me@host.1234")
+    write_space(Settings(), tmp_path / "s", "cpu", "atlas")
+    assert not list((tmp_path / "s").rglob(".#*"))
+
+
+def test_what_cannot_be_copied_is_named(repository: Path, tmp_path: Path) -> None:
+    (repository / "assets" / "old").symlink_to("nowhere")
+    with pytest.raises(EFTError, match=r"assets/old cannot be read \(not a regular file\)"):
+        write_space(Settings(), tmp_path / "s", "cpu", "atlas")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_copy_of_what_nobody_may_change_can_be_changed(repository: Path, tmp_path: Path) -> None:
+    for path in repository.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    write_space(Settings(), tmp_path / "s", "cpu", "smollm2-tiny")
+    assert all(path.stat().st_mode & 0o200 for path in (tmp_path / "s").rglob("*"))
+    for path in repository.rglob("*"):
+        path.chmod(0o755)  # so that it can be deleted
+
+
 @pytest.mark.parametrize(
     ("hardware", "family", "says"),
     [

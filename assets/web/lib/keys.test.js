@@ -18,6 +18,14 @@ test("in another script a letter is matched by its key's position", () => {
   assert.equal(press("я", { code: "KeyZ", ctrlKey: true }), "Ctrl+z");
 });
 
+test("a digit is matched by its key's position where the layout has another sign there", () => {
+  const typed = [["&", "Digit1"], ["é", "Digit2"], ["_", "Digit8"], ["ě", "Digit2"], ["۳", "Digit3"], ["٤", "Numpad4"], ["１", "Digit1"], ["1", "Digit1"]];
+  assert.deepEqual(typed.map(([key, code]) => press(key, { code })), ["1", "2", "8", "2", "3", "4", "1", "1"]);
+  assert.equal(press("1", { code: "Digit1", shiftKey: true }), "1"); // as in France
+  assert.deepEqual([press("!", { code: "Digit1", shiftKey: true }), press("z", { code: "Digit1" }), press("?", { code: "Digit7" })], ["!", "z", "?"]);
+  assert.deepEqual([press("End", { code: "Numpad1" }), press("Home", { code: "Numpad7" })], ["End", "Home"]);
+});
+
 test("keys of an input method and dead keys are ignored", () => {
   for (const key of ["Dead", "Process", "Unidentified", undefined]) assert.equal(press(key), "");
   assert.equal(press("Enter", { isComposing: true }), "");

@@ -24,6 +24,16 @@ export function letGo(name) {
   claims.delete(name);
 }
 
+// How many runs and class rooms other tabs have, each with a connection to the server of its own; 0 where nobody can tell.
+export async function heldElsewhere() {
+  try {
+    const own = [...claims.keys()].map(lockOf), { held } = await navigator.locks.query();
+    return held.filter(({ name }) => name.startsWith(lockOf("")) && !own.includes(name)).length;
+  } catch {
+    return 0; // as in `claim`
+  }
+}
+
 // How long to wait for another tab that has it; 0 if there is none.
 async function patience(name) {
   if (!channel) return 0;

@@ -3,8 +3,11 @@
 import { props } from "../api.js";
 import { NEWS_LATE_MS } from "../link.js";
 import { config, emit, lastNews, nonce, noteNews, readTo, running, seen } from "../store.js";
+import { heldElsewhere } from "./copies.js";
 import { hideError, showError } from "./messages.js";
 import { requestStop } from "./running.js";
+
+const MOST_CONNECTIONS = 6; // of browsers to one server by HTTP/1.1, in all tabs together; a run takes one
 
 export function onValue() {
   const value = props.value || "";
@@ -27,10 +30,16 @@ export function take(lines) {
   emit("taken");
 }
 
-export function listen() {
-  setInterval(() => {
-    if (running && Date.now() - lastNews > NEWS_LATE_MS)
-      showError("server", "The server has not answered for " + Math.round((Date.now() - lastNews) / 1000) +
-        " s. It may be busy or stopped. Press Run to try again, or reload the page.");
-  }, 1000);
+const isLate = () => running && Date.now() - lastNews > NEWS_LATE_MS;
+
+async function tellIfLate() {
+  const others = isLate() ? await heldElsewhere() : 0;
+  if (!isLate()) return;
+  const [page] = /** @type {any} */ (performance.getEntriesByType("navigation")), isFull = others >= MOST_CONNECTIONS && page?.nextHopProtocol === "http/1.1";
+  const why = isFull
+    ? " s. " + others + " other tabs of this page have runs, and this browser has at most " + MOST_CONNECTIONS + " connections to a server. Stop a run there, or close a tab."
+    : " s. It may be busy or stopped. Press Run to try again, or reload the page.";
+  showError("server", "The server has not answered for " + Math.round((Date.now() - lastNews) / 1000) + why);
 }
+
+export const listen = () => void setInterval(tellIfLate, 1000);
