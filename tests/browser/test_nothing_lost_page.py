@@ -612,6 +612,7 @@ def test_a_link_brings_back_the_branch_that_is_shown(demo: Page, context: Any) -
     other.wait_for_function("document.querySelectorAll('.node').length === 3")
     wait_end(other)
     assert texts(other) == written
+    assert other.input_value("#eft-alpha") == "2", "the slider has the value of the shown branch"
     page.keyboard.press("Escape")
     page.fill("#eft-prompt", "another question")
     page.click("[data-part=share]")
