@@ -148,6 +148,11 @@ def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
     page.wait_for_selector("[data-part=as-if-text]:has-text('The run waits')")
     while not stays(page, ".pane.up .text", 700):
         pass
+    page.click("[data-part=teach-open]")
+    page.click("[data-part=present-open]")
+    page.keyboard.press("p")  # a text that is being written is not guessed, and not cut off
+    assert page.locator("[data-part=poll]").is_hidden()
+    page.click("[data-part=present-leave]")
     before = page.locator(".pane.up .t").count()
     page.click("[data-part=step]")
     page.wait_for_function("n => document.querySelectorAll('.pane.up .t').length === n + 1", arg=before)

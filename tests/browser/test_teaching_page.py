@@ -178,6 +178,10 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     page.keyboard.press("p")
     page.wait_for_selector(".option")
     assert page.eval_on_selector(".option", "one => parseFloat(getComputedStyle(one).fontSize)") >= 28
+    page.keyboard.press("1")
+    page.keyboard.press("b")  # would drop the vote
+    assert page.locator("[data-part=poll-note]").inner_text().startswith("1 vote. Press again")
+    assert votes(page)[0] == "1"
     page.keyboard.press("b")
     page.wait_for_selector("[data-option=A]")
     box = page.locator("[data-part=poll-reveal]").bounding_box()
