@@ -205,6 +205,15 @@ def test_thinking_is_folded_with_its_own_count(site: Site) -> None:
     page.focus(".pane .t:not(.thinking .t)")
     page.keyboard.press("Home")
     assert "Hm, so." in pane.inner_text(), "going to a folded token opens it"
+    fold.click()
+    outlined = "one => getComputedStyle(one).outlineStyle === 'solid'"
+    assert "Hm, so." not in pane.inner_text() and fold.evaluate(outlined), "the selected token is in there"
+    page.click("[data-part=card-after]")
+    assert "Hm, so." in pane.inner_text()
+    fold.click()
+    page.focus(".pane .t:not(.thinking .t)")
+    page.keyboard.press("End")
+    assert not fold.evaluate(outlined)
     page.click("[data-part=follow-up]")
     ask(page, "And?")
     assert "Hm, so." not in page.inner_text(".pane .answered")
