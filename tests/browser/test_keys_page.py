@@ -152,6 +152,7 @@ def test_enter_that_is_held_down_runs_once(site: Site) -> None:
         wait_end(page)
         assert asked(page) == runs, place
         assert "\n" not in page.input_value("#eft-prompt"), place
+    assert page.evaluate("document.activeElement.id") == "eft-alpha", "the run has put the examples away"
 
 
 def test_enter_held_on_a_token_moves_to_its_candidates_and_starts_no_branch(site: Site) -> None:
