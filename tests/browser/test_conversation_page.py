@@ -71,6 +71,11 @@ def test_a_follow_up_shows_the_earlier_turns_and_a_reload_brings_them_back(site:
     assert turns(page) == [[HOSTILE, HOSTILE, "Retry"]] * 3 and edits(page) == [HOSTILE]
     follow_up(page, "Third")
     assert turns(page)[0] == [HOSTILE, HOSTILE, "Retry", "Retry", "Third"]
+    page.click("[data-part=teach-open]")
+    page.click("[data-part=present-open]")
+    asked = page.locator("[data-part=presented-prompt] > span")
+    assert asked.first.inner_text().startswith("<img") and asked.all_inner_texts()[1:] == ["Retry", "Third"]
+    assert asked.last.evaluate("one => one.scrollWidth <= one.clientWidth"), "earlier questions make room"
 
 
 def test_each_column_goes_on_from_its_own_answers_or_all_from_one(site: Site) -> None:
