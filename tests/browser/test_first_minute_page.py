@@ -183,8 +183,17 @@ def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) ->
     held: list[Any] = []
     page.route("**/component_server/**", lambda route: held.append(route))
     page.evaluate("sessionStorage.clear(); history.replaceState(null, '', '/')")
-    with page.expect_request("**/component_server/**"):
+    waiting: list[Any] = []
+    page.route("**/main.js", lambda route: waiting.append(route))
+    with page.expect_request("**/main.js"):
         page.goto(site.url + "/?again")
+    prompt = page.locator("#eft-prompt")
+    prompt.evaluate("field => field.focus()")
+    assert prompt.evaluate("field => field !== document.activeElement"), "nothing listens yet"
+    with page.expect_request("**/component_server/**"):
+        page.unroute("**/main.js")
+        for route in waiting:
+            route.continue_()
     page.focus("#eft-prompt")  # before there is a question
     while held:
         held.pop().continue_()
