@@ -199,7 +199,10 @@ def test_four_columns_lie_side_by_side_on_a_phone(site: Site) -> None:
     open_drawer(page, "Columns")
     page.focus("[data-part=add-column]")
     page.keyboard.press("Enter")
+    position = "getComputedStyle(document.querySelector('.dial')).position"
+    assert page.evaluate(position) == "sticky"
     choose(page, 3, "Blend")
+    page.wait_for_function(position + " === 'static'")  # so many sliders would cover the text
     choose(page, 0, "Pad")
     wait_names(page, "Pad", "Tuned", "Up-scaled", "Blend")
     page.wait_for_function(
