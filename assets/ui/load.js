@@ -7,7 +7,9 @@ const addressOf = (name) => new URL("eft/web/VERSION/" + times + "/" + name, doc
 window.dispatchEvent(new Event("eft-there")); // early.js waits for it
 // Preload all at once; otherwise each would be requested only after the one that imports it.
 document.head.append(...NAMES.map((name) => Object.assign(document.createElement("link"), { rel: "modulepreload", href: addressOf(name) })));
-// Until the page is ready, Enter must not submit the form.
+// Until the modules listen, a press would have no effect, and a typed text would be replaced.
+element.inert = true;
+// Enter must never submit the form.
 element.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 import(addressOf("main.js"))
   .then((page) => page.start({ element, props, server, watch, trigger: (request) => trigger("eft_run", request) }))
@@ -16,4 +18,5 @@ import(addressOf("main.js"))
     place.textContent = "Part of this page could not be loaded. Please reload it.";
     place.hidden = false;
     throw error;
-  });
+  })
+  .finally(() => (element.inert = false));

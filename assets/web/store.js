@@ -255,6 +255,7 @@ export let guesses = []; // options chosen on this page, in order
 /** @type {Cover | null} */
 export let cover = null; // what the open question hides, while `run` is what may be seen
 export let polls = 0; // questions so far
+export let keptPoll = ""; // the question that one press has kept, because votes would be lost
 
 /** @type {(next: Poll) => void} */
 export function openPoll(next) {
@@ -264,6 +265,7 @@ export function openPoll(next) {
   guesses = [];
 }
 
+export const keepPoll = () => void (keptPoll = poll?.id ?? "");
 export const revealPoll = () => void (poll = poll && { ...poll, revealed: true });
 export const closePoll = () => void (poll = null);
 /** @type {(counts: Votes) => void} */

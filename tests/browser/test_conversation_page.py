@@ -72,6 +72,11 @@ def test_a_follow_up_shows_the_earlier_turns_and_a_reload_brings_them_back(site:
     assert turns(page) == [[HOSTILE, HOSTILE, "Retry"]] * 3 and edits(page) == [HOSTILE]
     follow_up(page, "Third")
     assert turns(page)[0] == [HOSTILE, HOSTILE, "Retry", "Retry", "Third"]
+    page.click("[data-part=teach-open]")
+    page.click("[data-part=present-open]")
+    asked = page.locator("[data-part=presented-prompt] > span")
+    assert asked.first.inner_text().startswith("<img") and asked.all_inner_texts()[1:] == ["Retry", "Third"]
+    assert asked.last.evaluate("one => one.scrollWidth <= one.clientWidth"), "earlier questions make room"
 
 
 def test_each_column_goes_on_from_its_own_answers_or_all_from_one(site: Site) -> None:
@@ -207,6 +212,15 @@ def test_thinking_is_folded_with_its_own_count(site: Site) -> None:
     page.focus(".pane .t:not(.thinking .t)")
     page.keyboard.press("Home")
     assert "Hm, so." in pane.inner_text(), "going to a folded token opens it"
+    fold.click()
+    outlined = "one => getComputedStyle(one).outlineStyle === 'solid'"
+    assert "Hm, so." not in pane.inner_text() and fold.evaluate(outlined), "the selected token is in there"
+    page.click("[data-part=card-after]")
+    assert "Hm, so." in pane.inner_text()
+    fold.click()
+    page.focus(".pane .t:not(.thinking .t)")
+    page.keyboard.press("End")
+    assert not fold.evaluate(outlined)
     page.click("[data-part=follow-up]")
     ask(page, "And?")
     assert "Hm, so." not in page.inner_text(".pane .answered")

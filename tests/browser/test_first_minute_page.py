@@ -148,6 +148,11 @@ def test_a_run_can_be_paused_and_goes_on_token_by_token(site: Site) -> None:
     page.wait_for_selector("[data-part=as-if-text]:has-text('The run waits')")
     while not stays(page, ".pane.up .text", 700):
         pass
+    page.click("[data-part=teach-open]")
+    page.click("[data-part=present-open]")
+    page.keyboard.press("p")  # a text that is being written is not guessed, and not cut off
+    assert page.locator("[data-part=poll]").is_hidden()
+    page.click("[data-part=present-leave]")
     before = page.locator(".pane.up .t").count()
     page.click("[data-part=step]")
     page.wait_for_function("n => document.querySelectorAll('.pane.up .t').length === n + 1", arg=before)
@@ -178,8 +183,17 @@ def test_a_new_page_shows_a_recorded_run_and_stores_nothing_of_it(site: Site) ->
     held: list[Any] = []
     page.route("**/component_server/**", lambda route: held.append(route))
     page.evaluate("sessionStorage.clear(); history.replaceState(null, '', '/')")
-    with page.expect_request("**/component_server/**"):
+    waiting: list[Any] = []
+    page.route("**/main.js", lambda route: waiting.append(route))
+    with page.expect_request("**/main.js"):
         page.goto(site.url + "/?again")
+    prompt = page.locator("#eft-prompt")
+    prompt.evaluate("field => field.focus()")
+    assert prompt.evaluate("field => field !== document.activeElement"), "nothing listens yet"
+    with page.expect_request("**/component_server/**"):
+        page.unroute("**/main.js")
+        for route in waiting:
+            route.continue_()
     page.focus("#eft-prompt")  # before there is a question
     while held:
         held.pop().continue_()

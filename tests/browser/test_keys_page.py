@@ -143,7 +143,7 @@ def test_enter_that_ends_a_composition_runs_nothing_and_the_next_one_runs(site: 
 
 def test_enter_that_is_held_down_runs_once(site: Site) -> None:
     page = watched(site)
-    for runs, place in enumerate(("#eft-prompt", "[data-part=run]", ".examples a"), 1):
+    for runs, place in enumerate((".examples a", "#eft-prompt", "[data-part=run]"), 1):
         page.fill("#eft-prompt", "gold")
         page.focus(place)
         for _ in range(4):  # playwright marks those after the first as repeats
@@ -152,6 +152,8 @@ def test_enter_that_is_held_down_runs_once(site: Site) -> None:
         wait_end(page)
         assert asked(page) == runs, place
         assert "\n" not in page.input_value("#eft-prompt"), place
+        if runs == 1:
+            assert page.evaluate("document.activeElement.id") == "eft-alpha", "the examples are put away"
 
 
 def test_enter_held_on_a_token_moves_to_its_candidates_and_starts_no_branch(site: Site) -> None:

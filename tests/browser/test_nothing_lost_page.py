@@ -633,6 +633,7 @@ def test_a_link_brings_back_the_branch_that_is_shown(demo: Page, context: Any) -
     other.wait_for_function("document.querySelectorAll('.node').length === 3")
     wait_end(other)
     assert texts(other) == written
+    assert other.input_value("#eft-alpha") == "2", "the slider has the value of the shown branch"
     page.keyboard.press("Escape")
     page.fill("#eft-prompt", "another question")
     page.click("[data-part=share]")
@@ -643,14 +644,18 @@ def test_a_link_brings_back_the_branch_that_is_shown(demo: Page, context: Any) -
 
 def test_the_list_of_runs_is_raised_beside_the_texts(demo: Page, context: Any) -> None:
     page = visit(context, demo.url)
-    for text in ("abcdef", "uvwxyz"):
+    for text in ("abcdef", "which run differs in its seed?"):
         run(page, text)
         page.wait_for_function("t => document.querySelector('.pane.up .text').textContent === t", arg=text)
         wait_end(page)
+        page.eval_on_selector("[data-field=seed]", "field => { field.value = '1234567'; }")
     button = page.locator("[data-part=runs-open]")
     assert button.inner_text().split() == ["Runs", "2"]
     button.click()
     box = page.locator("[data-part=branches]").bounding_box()
+    assert page.locator(".node .facts").last.evaluate(
+        "one => one.textContent === 'seed 1234567' && one.scrollWidth <= one.clientWidth"
+    )
     assert box["y"] > 0 and box["y"] + box["height"] <= 720 and page.evaluate("scrollY") == 0
     assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
     page.keyboard.press("Home")

@@ -169,7 +169,7 @@ def test_running_an_invalid_recipe_shows_an_error_in_its_column(site: Site) -> N
 
 
 def test_one_to_four_columns_can_be_added_and_removed(site: Site) -> None:
-    page = site.open(1280)
+    page = site.open(1280, 720)
     open_drawer(page, "Columns")
     page.focus("[data-part=add-column]")
     page.keyboard.press("Enter")
@@ -180,6 +180,8 @@ def test_one_to_four_columns_can_be_added_and_removed(site: Site) -> None:
     run(page, "four")
     wait_end(page)
     assert texts(page) == ["four"] * 4
+    box, sliders = page.locator(".pane").first.bounding_box(), page.locator(".steer").bounding_box()
+    assert sliders["y"] + sliders["height"] <= box["y"] < 360, "not below the open settings"
     for left in (3, 2, 1):
         page.focus("[aria-label='Remove column 1']")
         page.keyboard.press("Enter")
@@ -197,7 +199,10 @@ def test_four_columns_lie_side_by_side_on_a_phone(site: Site) -> None:
     open_drawer(page, "Columns")
     page.focus("[data-part=add-column]")
     page.keyboard.press("Enter")
+    position = "getComputedStyle(document.querySelector('.dial')).position"
+    assert page.evaluate(position) == "sticky"
     choose(page, 3, "Blend")
+    page.wait_for_function(position + " === 'static'")  # so many sliders would cover the text
     choose(page, 0, "Pad")
     wait_names(page, "Pad", "Tuned", "Up-scaled", "Blend")
     page.wait_for_function(

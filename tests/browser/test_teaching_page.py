@@ -31,6 +31,14 @@ PERCEIVED = """() => {
     return whole.join(' ') + whole.join('');  // a word may be in several tokens
 }"""
 
+WHOLE = """menu => {  // no part of its text is cut
+    const width = menu.offsetWidth;
+    menu.style.flex = 'none';
+    const whole = menu.offsetWidth;
+    menu.style.flex = '';
+    return width >= whole;
+}"""
+
 
 @pytest.fixture(scope="module")
 def site(browser: Any) -> Iterator[Site]:
@@ -179,6 +187,13 @@ def test_everything_is_presented_on_one_screen(site: Site) -> None:
     page.keyboard.press("p")
     page.wait_for_selector(".option")
     assert page.eval_on_selector(".option", "one => parseFloat(getComputedStyle(one).fontSize)") >= 28
+    page.set_viewport_size({"width": 820, "height": 1180})
+    assert page.eval_on_selector("[data-part=poll-column]", WHOLE)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.keyboard.press("1")
+    page.keyboard.press("b")  # would drop the vote
+    assert page.locator("[data-part=poll-note]").inner_text().startswith("1 vote. Press again")
+    assert votes(page)[0] == "1"
     page.keyboard.press("b")
     page.wait_for_selector("[data-option=A]")
     box = page.locator("[data-part=poll-reveal]").bounding_box()

@@ -89,6 +89,8 @@ def test_on_a_phone_a_new_run_is_not_written_behind_the_sheet(site: Site) -> Non
     page.wait_for_selector(".node")
     wait_end(page)
     assert page.locator("[data-part=side]").is_visible(), "a branch goes on from the token that it shows"
+    page.tap("[aria-controls=eft-columns]")
+    assert page.locator("[data-part=side]").is_hidden(), "it would cover the settings"
 
 
 @exhaustive

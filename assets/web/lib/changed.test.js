@@ -29,6 +29,8 @@ test("settings ask the same question until something but a slider changes", () =
   assert.ok(isSameQuestion(asked, structuredClone({ ...asked, controls: { alpha: 2 } })));
   for (const more of [{ prompt: "Ho" }, { seed: 1 }, { conversation: talk }]) assert.ok(!isSameQuestion(asked, { ...asked, ...more }), JSON.stringify(more));
   assert.ok(isSameQuestion({ ...asked, conversation: talk }, { ...asked, conversation: structuredClone(talk) }));
+  const [none, left] = [[], ["Base"]].map((names) => ({ ...asked, conversation: { turns: [], names, from: null } }));
+  assert.ok(isSameQuestion(none, left) && isSameQuestion(asked, left), "a conversation that was left leaves nothing");
   assert.ok(!isSameQuestion(undefined, asked), "nobody knows");
 });
 

@@ -131,6 +131,10 @@ function partsText(column, token, [chosen, rival]) { // what each of several ter
   return parts.length ? " (" + parts.join(", ") + ")" : "";
 }
 
+// A slider that begins at 0 has nothing below 0.00, as a tie near it would read.
+/** @type {(value: number, lowest: number) => string} */
+const underText = (value, lowest) => (lowest === 0 && value < 0.005 ? "at" : "below");
+
 // The value of each control at which the two would swap places, with all other controls unchanged. It is about these two only; the
 // candidate that takes the lead before, or where these two never swap, is named too.
 /** @type {(column: Column, token: Token, rows: [Row, Row], labels: Labels, factor: number) => { text: string, bold: Record<string, string> }} */
@@ -149,7 +153,7 @@ function flipText(column, token, [chosen, rival], labels, factor) {
     bold[k] = placeText(control, found.slider);
     pairs[k] = found.slider;
     const beyond = found.slider > column.rules.highest ? ", beyond the slider's range" : "";
-    return [(token.v[control] <= found.effective ? "only from" : "below") + " {" + k + "}" + beyond];
+    return [(token.v[control] <= found.effective ? "only from" : underText(found.slider, lowest)) + " {" + k + "}" + beyond];
   });
   const firsts = controls.flatMap((control, k) => {
     const first = overtakerOf(column, token, control, rival[0], pairs[k], factor);

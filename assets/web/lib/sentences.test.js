@@ -31,6 +31,13 @@ test("a token seen at values it was not written with is not laid to chance", () 
   assert.match(said, /^With the sliders as they are now, the mix prefers Peru to Chad by 0\.5 nats \(1\.6×\); Chad was written with other values\. At these slider values the same noise chooses Peru\.$/);
 });
 
+test("a tie next to the slider's end is not below it", () => {
+  const tied = { ...token, c: [[2, -0.1, -2.5, -1, -4], [1, -3.1, -2.49, -3, -3]] }, labels = new Map([[1, "Let"], [2, "Good"]]);
+  assert.match(explain(column(), tied, labels).join(""), / would prefer Let to Good at α\u00a0=\u00a00\.00\.$/);
+  const rules = { ...column().rules, lowest: -1 };
+  assert.match(explain(column({ rules }), tied, labels).join(""), / would prefer Let to Good below α\u00a0=\u00a00\.00\.$/);
+});
+
 test("the rival is the base's first choice", () => {
   assert.equal(mainRival(column(), token)[0], 1);
   assert.equal(mainRival(column(), { ...token, c: [token.c[0]] }), null);

@@ -75,7 +75,7 @@ function othersNote(column, control, factors) {
     const [value, ...more] = new Set(live.map((values) => values[name]).filter(Number.isFinite).map((at) => at.toFixed(2)));
     return symbolOf(name) + (value && !more.length ? " at " + value : " as it was");
   });
-  return places.length ? ["All rows are for " + places.join(" and ") + ", as in this run; they do not follow " + (places.length > 1 ? "those sliders." : "that slider.")] : [];
+  return places.length ? ["All rows are for " + places.join(", ").replace(/, (?=[^,]*$)/, " and ") + ", as in this run; they do not follow " + (places.length > 1 ? "those sliders." : "that slider.")] : [];
 }
 
 // Which rows the server scored, and how far the estimate of the others may be off.

@@ -56,5 +56,7 @@ test("with several sliders, the note says where the others are", () => {
   const noteOf = (of) => stripFigure(run, of, "alpha", { low: 0, high: 3 }).note;
   assert.match(noteOf(two), /^All rows are for β at 0\.60, as in this run; they do not follow that slider\. /);
   assert.match(noteOf({ ...two, tokens: [...two.tokens, { ...token, v: { alpha: 1, beta: 1 } }] }), /^All rows are for β as it was, as in this run/);
+  const blend = { ...two, terms: ["alpha", "beta", "alpha_brief", "alpha_pirate"].map((name) => [1, name, 1, 2]), tokens: [{ ...token, v: { alpha: 1, beta: 0.6, alpha_brief: 0.2, alpha_pirate: 0.4 } }] };
+  assert.match(noteOf(blend), /^All rows are for β at 0\.60, α brief at 0\.20 and α pirate at 0\.40, as in this run; they do not follow those sliders\. /);
   assert.doesNotMatch(noteOf(column), /All rows/);
 });

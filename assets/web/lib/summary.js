@@ -20,7 +20,7 @@ export const sureness = (token) => Math.exp(nat(token.c.find(([id]) => id === to
 /** @type {(numbers: number[]) => number} */
 const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
 /** @type {(share: number) => string} */
-const percentText = (share) => Math.round(100 * share) + " %";
+const percentText = (share) => Math.round(100 * share) + "\u00a0%";
 
 /** @type {(column: Column) => string} empty without terms or tokens */
 export function summaryText(column) {

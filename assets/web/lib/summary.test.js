@@ -7,7 +7,7 @@ const column = (...tokens) => ({ roles: ["large_base", "small_tuned", "small_bas
 
 test("how many places, and how sure the base was there and elsewhere", () => {
   assert.equal(summaryText(column(token(1, 2, 0.3), token(3, 4, 0.4), token(5, 5, 0.9))),
-    "Tuning changed the likeliest token at 2 of 3 places; the base was less confident there: 35 % for its first choice, 90 % elsewhere.");
+    "Tuning changed the likeliest token at 2 of 3 places; the base was less confident there: 35\u00a0% for its first choice, 90\u00a0% elsewhere.");
 });
 
 test("what is not so is not said", () => {

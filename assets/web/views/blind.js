@@ -4,7 +4,7 @@ import { blindOrder, blindPoll, canBeBlind, inDisguise, wholeText } from "../lib
 import { part, showText } from "../dom.js";
 import { cover, on, poll, polls, run, running, selected, wholeRun } from "../store.js";
 import { paneOf } from "./columns.js";
-import { askClass } from "./poll.js";
+import { askClass, mayAskAnother } from "./poll.js";
 import { endTape } from "./replay.js";
 import { allow } from "./teach.js";
 
@@ -16,7 +16,7 @@ function refusal() {
 
 export function goBlind() {
   endTape();
-  if (refusal()) return;
+  if (refusal() || !mayAskAnother()) return;
   const whole = wholeRun(), order = blindOrder(whole);
   askClass(blindPoll(whole, order, "column-" + Date.now().toString(36) + "-" + polls), { whole, seen: inDisguise(whole, order), after: whole, order, at: selected });
 }

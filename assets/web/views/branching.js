@@ -75,8 +75,9 @@ function writeOn(p, position, { token = null, all = part("branch-scope").value =
   nextSample();
 }
 
-// A branch of a link, from the shown text.
+// A branch of a link, from the shown text. The sliders move to the values that it is written with.
 export function writeLinked({ column, place, token, seed, all, controls }) {
+  setControls(controls);
   const [p, position] = [column - 1, place - 1], about = { kind: "branch", parent: currentNode().id, column: p, position, token, all };
   setSamples([{ origin: run, request: { column: p, position, all, seed, controls, ...(token === null ? {} : { token }) }, about, focus: false }]);
 }

@@ -74,7 +74,7 @@ export function select(p, i, focus, picked = focus) {
   enterAt(column, i);
   const span = column.spans[i];
   makeButton(span, spokenLabel(run.labels, column, shown(column, i)), true);
-  if (focus) reveal(span);
+  if (focus || picked) reveal(span);
   if (focus) span.focus({ preventScroll: true });
   keepInView(column.view.text, span);
   emit("selected", picked);

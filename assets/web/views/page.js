@@ -65,9 +65,11 @@ function chooseExample({ prompt, behaviour, alpha }) {
 }
 
 function askFor(text) {
+  const held = part("examples").matches(":has(:focus-visible)");
   overwrite(part("prompt"), text);
   fitPrompt();
   startRun();
+  if (held) part("alpha").focus({ preventScroll: true }); // the run puts the examples away, and the focus would be lost
 }
 
 // Replaces the text as if typed, so that Ctrl+Z restores the old text.

@@ -1,6 +1,6 @@
 // On a phone the columns lie side by side, one at a time: tabs above them, or a swipe. It opens on the column that is steered.
 
-import { el, part, phoneWidth } from "../dom.js";
+import { el, element, part, phoneWidth } from "../dom.js";
 import { lesson, on, plotted, run, selected } from "../store.js";
 import { drawSoon } from "./plotting.js";
 
@@ -35,9 +35,12 @@ function noteSwiping({ matches }) {
   else part("columns").removeAttribute("tabindex");
 }
 
-// Scrolls to the texts of a run that a person asked for: on a small screen they begin below the controls, and a lesson.
+// Scrolls to the texts of a run that a person asked for: on a small screen they begin below the controls, and a lesson, on
+// a large one below settings that are open, unless somebody is still typing there.
 function bringIntoSight() {
-  if (phoneWidth().matches && run && !run.recorded && !run.of && part("columns").getBoundingClientRect().top > window.innerHeight / 2) part(lesson ? "pane-tabs" : "stage").scrollIntoView();
+  if (!run || run.recorded || run.of || part("columns").getBoundingClientRect().top <= window.innerHeight / 2) return;
+  if (phoneWidth().matches) part(lesson ? "pane-tabs" : "stage").scrollIntoView();
+  else if (element.querySelector(".drawer:not([hidden], :focus-within)")) part("stage").scrollIntoView();
 }
 
 export function listen() {

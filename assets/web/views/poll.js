@@ -6,7 +6,7 @@ import { roleName, shareText } from "../lib/formats.js";
 import { optionOf, votesOf } from "../lib/poll.js";
 import { oddsOf } from "../lib/predict.js";
 import { el, element, isOurs, isTouch, isTyping, onKeys, part, showText, verbatim } from "../dom.js";
-import { addGuess, closePoll, cover, emit, guesses, on, openPoll, poll, revealPoll, run, setCover, takeGuessBack, tally, wholeRun } from "../store.js";
+import { addGuess, closePoll, cover, emit, guesses, keepPoll, keptPoll, on, openPoll, poll, revealPoll, run, setCover, takeGuessBack, tally, wholeRun } from "../store.js";
 import { setSliders } from "./as-if.js";
 import { show } from "./branching.js";
 import { select } from "./columns.js";
@@ -43,6 +43,15 @@ export function reveal() {
   const right = poll.options.find(({ id }) => id === poll.answer);
   announce(right ? "The answer: " + right.label : "The answer is shown.");
   if (inside) part("poll-title").focus({ preventScroll: true });
+}
+
+// Whether another question may take the place of the open one: the first press only says that votes would be lost.
+export function mayAskAnother() {
+  if (!poll || poll.revealed || keptPoll === poll.id || !votesOf(poll, tally, guesses).some(({ votes }) => votes)) return true;
+  keepPoll();
+  drawVotes();
+  say(part("poll-note").textContent);
+  return false;
 }
 
 // Closes the question; what it hid is seen again. Returns whether one was open.
@@ -100,7 +109,7 @@ function drawVotes() {
   });
   part("poll-back").disabled = !guesses.length;
   const all = votes.reduce((sum, one) => sum + one.votes, 0), hits = votes.find(({ id }) => id === poll.answer)?.votes ?? 0;
-  part("poll-note").textContent = poll.revealed ? (all ? hits + " of " + all + " guessed it." : "") : all ? all + (all === 1 ? " vote" : " votes") : (isTouch() ? "Tap" : "Press the number of") + " a guess, once for each.";
+  part("poll-note").textContent = poll.revealed ? (all ? hits + " of " + all + " guessed it." : "") : all ? all + (all === 1 ? " vote" : " votes") + (keptPoll === poll.id ? ". Press again to drop them for another question." : "") : (isTouch() ? "Tap" : "Press the number of") + " a guess, once for each.";
 }
 
 // What is known of an option once the answer is revealed.

@@ -5,7 +5,7 @@ import { element, isOurs, isTyping, menuOption, onKeys, part } from "../dom.js";
 import { cover, on, plotted, poll, polls, run, running, wholeRun } from "../store.js";
 import { paneOf, select } from "./columns.js";
 import { dialogIsOpen } from "./dialogs.js";
-import { askClass } from "./poll.js";
+import { askClass, mayAskAnother } from "./poll.js";
 import { endTape } from "./replay.js";
 import { openTab } from "./tabs.js";
 import { allow } from "./teach.js";
@@ -27,6 +27,7 @@ function askFor(p, i) {
 
 export function beginToPredict() {
   endTape();
+  if (refusal() || !mayAskAnother()) return;
   const able = columnsToGuess(), p = able.includes(plotted) ? plotted : able.at(-1);
   if (p !== undefined) askFor(p, firstGuess(wholeRun(), p));
 }

@@ -2,7 +2,7 @@
 // one is open. The style sheet does it; here are its keys, and the QR code of the page's address.
 
 import { isOnlyHere } from "../lib/room.js";
-import { element, isOurs, isTyping, onKeys, part, showText } from "../dom.js";
+import { el, element, isOurs, isTyping, onKeys, part, showText } from "../dom.js";
 import { emit, lesson, on, poll, run, running } from "../store.js";
 import { goBlind } from "./blind.js";
 import { walk, widen } from "./columns.js";
@@ -69,7 +69,11 @@ export function leavePresenting() { // returns whether it was on
   return true;
 }
 
-const showPrompt = () => showText(part("presented-prompt"), run?.prompt);
+// The question, after those that a follow-up refers to.
+function showPrompt() {
+  const earlier = (run?.turns || []).map(({ question }) => showText(el("span", "earlier"), question));
+  part("presented-prompt").replaceChildren(...earlier, showText(el("span"), run?.prompt));
+}
 
 async function showCode() {
   openDialog("qr");

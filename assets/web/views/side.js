@@ -6,6 +6,8 @@ import { on, run, selected } from "../store.js";
 import { select } from "./columns.js";
 import { drawSoon } from "./plotting.js";
 
+const OPENERS = ".openers button, .compare summary";
+
 // `picked`: by a person, not by the page after a run.
 function showSide(picked) {
   const side = part("side");
@@ -36,6 +38,10 @@ export function closeSide() { // returns whether it was open
 function makeRoom() {
   const side = part("side");
   if (!run || run.of || !isSheet() || side.contains(document.activeElement)) return;
+  lower();
+}
+
+function lower() {
   setShown("side", false);
   drawSoon();
 }
@@ -48,6 +54,7 @@ export function listen() {
   if (isSheet()) setShown("side", false);
   on("selected", (picked) => (showSide(picked), keepAbove(picked)));
   on("run", makeRoom);
+  part("page").addEventListener("click", ({ target }) => isSheet() && target.closest(OPENERS) && lower()); // it would cover what opens
   part("card-close").addEventListener("click", closeSide);
   part("card-before").addEventListener("click", () => step(-1));
   part("card-after").addEventListener("click", () => step(1));

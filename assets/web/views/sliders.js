@@ -34,6 +34,7 @@ export function showSliders() {
     if (row.dataset.control in OF_ALL) nameSlider(row, row.dataset.control);
   }
   part("sliders").classList.toggle("several", names.length > 1);
+  part("sliders").classList.toggle("many", names.length > 2);
   part("no-sliders").hidden = names.length > 0;
   part("undoing").hidden = !names.some((name) => rangeOf(name).low < 0);
   emit("sliders");
