@@ -51,6 +51,7 @@ from eft_demo.settings import (
 if TYPE_CHECKING:
     from eft_demo.engine.service import Service
     from eft_demo.families.hub import Watcher
+    from eft_demo.lab.ask import Reply
     from eft_demo.method.sampling import Sampling
     from eft_demo.runs.spec import Columns, RunSpec
     from eft_demo.runs.trace import ColumnTrace, RunTrace
@@ -416,8 +417,10 @@ def ask(
     if out:
         check_file(out, "--out")
     service = _load(_settings(quantisation, base_url), family, columns)
+    count = len(questions) * len(lab.cells_of(columns, alphas))
+    replies: list[Reply] = []
     try:
-        replies = lab.ask(
+        for reply in lab.ask(
             service,
             questions,
             columns,
@@ -425,13 +428,14 @@ def ask(
             behaviour=_behaviour(behaviour),
             sampling=drawn,
             length=max_new_tokens,
-            note=_print_count,
-        )
-    finally:
+        ):
+            replies.append(reply)
+            _print_count(len(replies), count)
+    finally:  # of a run that is interrupted, what there is so far is kept
         service.stop()
-    if out:
-        with writing(out, "--out"):
-            replace_file(out, lab.to_jsonl(replies))
+        if out:
+            with writing(out, "--out"):
+                replace_file(out, lab.to_jsonl(replies))
     write_stdout(lab.to_json(replies) if as_json else lab.to_markdown(replies))
 
 

@@ -6,7 +6,7 @@ Knows questions, services and recipes; knows no page.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -26,7 +26,6 @@ RUNS_AT_ONCE = 32
 NGRAM = 4  # tokens that count as repeated if the text has had them before
 SHOWN = 20  # differences in the report; all of them are among the replies
 SIGNIFICANT = 0.05
-Note = Callable[[int, int], None]  # called with the number of answers so far, and of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +99,7 @@ def ask(
     behaviour: str = "",
     sampling: Sampling | None = None,
     length: int | None = None,
-    note: Note = lambda done, count: None,
-) -> list[Reply]:
+) -> Iterator[Reply]:
     """Every cell's reply to every question, ordered by cell; greedy without `sampling`.
 
     A question's place in the file, from 0, is added to the seed, so that it does not depend on the order in
@@ -109,13 +107,9 @@ def ask(
     """
     cells = cells_of(columns, alphas)
     jobs = [(cell, place, asked) for cell in cells for place, asked in enumerate(questions)]
-    replies: list[Reply] = []
     for some in _batches(jobs):
         specs = [_spec(cell, asked, place, behaviour, sampling, length) for cell, place, asked in some]
-        found = _replies(service, [(cell, asked) for cell, _, asked in some], specs)
-        replies += found
-        note(len(replies), len(jobs))
-    return replies
+        yield from _replies(service, [(cell, asked) for cell, _, asked in some], specs)
 
 
 def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:

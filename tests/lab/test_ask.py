@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import Qwen2ForCausalLM
 
+from eft_demo.cli import INTERRUPTED
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.families.family import encode_prompt
@@ -37,7 +39,7 @@ def service(tiny_settings: Settings) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def replies(service: Service) -> list[Reply]:
-    return ask(service, QUESTIONS, FIRST, [0.0, 1.0, 0.0], length=LENGTH)
+    return list(ask(service, QUESTIONS, FIRST, [0.0, 1.0, 0.0], length=LENGTH))
 
 
 def test_a_recipe_without_alpha_is_asked_once() -> None:
@@ -77,21 +79,11 @@ def test_choices_have_the_log_probs_of_transformers(service: Service, replies: l
 
 def test_a_reply_does_not_depend_on_the_others(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = Sampling(temperature=1.0, seed=5)
-    together = ask(service, QUESTIONS, FIRST, [1.0], sampling=drawn, length=LENGTH)
+    together = list(ask(service, QUESTIONS, FIRST, [1.0], sampling=drawn, length=LENGTH))
     monkeypatch.setattr(lab, "RUNS_AT_ONCE", 2)
-    counts: list[tuple[int, int]] = []
-    apart = ask(
-        service,
-        QUESTIONS,
-        FIRST,
-        [1.0],
-        sampling=drawn,
-        length=LENGTH,
-        note=lambda *count: counts.append(count),
-    )
+    apart = list(ask(service, QUESTIONS, FIRST, [1.0], sampling=drawn, length=LENGTH))
     assert [reply.text for reply in together] == [reply.text for reply in apart]
     assert [reply.seed for reply in together] == [5, 6, 7] * 3
-    assert counts == [(count, 9) for count in (1, 2, 4, 5, 7, 8, 9)]  # three choices are three runs
 
 
 def test_the_figures_are_counts_of_the_replies(replies: list[Reply]) -> None:
@@ -110,8 +102,18 @@ def test_the_figures_are_counts_of_the_replies(replies: list[Reply]) -> None:
 
 def test_an_unusable_recipe_is_refused(service: Service) -> None:
     with pytest.raises(InputError) as refused:
-        ask(service, QUESTIONS, (("Mine", parse("huge_base")),), [1.0])
+        next(ask(service, QUESTIONS, (("Mine", parse("huge_base")),), [1.0]))
     assert refused.value.code == "unknown_role"
+
+
+def test_few_runs_are_waiting_at_once() -> None:
+    """A choice is a run of its own, and the engine has few places for waiting runs."""
+    few, many = Asked(1, "a"), Asked(2, "b", choices=("x",) * 10)
+    cell = cells_of(FIRST, [])[0]
+    parts = list(lab._batches([(cell, i, asked) for i, asked in enumerate([few, many] * 9)]))
+    assert [place for part in parts for _, place, _ in part] == list(range(18))
+    assert all(sum(max(len(asked.choices), 1) for *_, asked in part) <= lab.RUNS_AT_ONCE for part in parts)
+    assert len(parts) == 4
 
 
 def test_repeated_groups_of_tokens_are_counted() -> None:
@@ -180,6 +182,26 @@ def test_the_command_writes_every_reply_behind_its_figures(
     assert run_cli(monkeypatch, *words, "--recipe", "Mine:large_base") == 0
     said = capsys.readouterr().out
     assert "| Mine |" in said and "Up-scaled" not in said
+
+
+def test_what_an_interrupted_run_has_is_kept(
+    tmp_path: Path, tiny_assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EFT_ASSETS", str(tiny_assets))
+    path, out = tmp_path / "own.jsonl", tmp_path / "replies.jsonl"
+    path.write_text(FILE, encoding="utf-8")
+    usual = lab.ask
+
+    def interrupted(*given: Any, **named: Any) -> Iterator[Reply]:
+        found = usual(*given, **named)
+        yield next(found)
+        yield next(found)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "ask", interrupted)
+    words = ["ask", str(path), "--family", "tiny", "--max-new-tokens", "4", "--out", str(out)]
+    assert run_cli(monkeypatch, *words) == INTERRUPTED
+    assert len(out.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("more", [["--alpha", "9"], ["--sampling", "--seed", "-1"], ["--out", "/none/x"]])
