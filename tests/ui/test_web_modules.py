@@ -190,7 +190,7 @@ def test_no_selector_looks_at_every_token_that_is_written() -> None:
     css = re.sub(r"/\*.*?\*/", "", (ASSETS / "ui" / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
     for anchor, argument in re.findall(r"([^\s>~+,{}()]*):has\(((?:[^()]|\([^()]*\))*)\)", css):
         assert not re.search(r"^(?:html|body)|\.(?:eft|stage|columns|pane|text|gradio-container)\b", anchor)
-        for compound in re.split(r"\s*[\s>~+,]\s*", argument.strip(" >")):
+        for compound in re.split(r"\s*[\s>~+,]\s*", argument.strip(" >+~")):
             assert re.match(r"[\w.#\[]", compound), f"{anchor}:has({argument})"
 
 
