@@ -153,10 +153,11 @@ def start(
     quantisation: Quantisation = None,
     base_url: BaseUrl = None,
     root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
+    api: Annotated[bool, typer.Option("--api", help="Also serve the endpoints for programs.")] = False,
 ) -> None:
     """Serve the web app until Ctrl+C."""
     options = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
-    options |= {"family": str(family_file or family or ""), "base_url": base_url}
+    options |= {"family": str(family_file or family or ""), "base_url": base_url, "api": api or None}
     given = {name: value for name, value in options.items() if value not in (None, "")}
     with LastingOutput():
         try:
