@@ -531,6 +531,32 @@ def space(
 
 
 @app.command()
+def mcp(
+    family: FamilyName = "atlas",
+    quantisation: Quantisation = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Serve tools for assistants over MCP, on stdin and stdout: generate, score, explain_token.
+
+    Assistants start this command themselves. It needs the package mcp: pip install "mcp>=2.3,<3".
+    """
+    from eft_demo.families.catalogue import find_entry
+
+    settings = _settings(quantisation, base_url)
+    entry = find_entry(family, settings)
+    try:
+        from eft_demo.mcp_server import serve
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "mcp":
+            raise
+        raise InputError(
+            'The MCP server needs the package mcp. Please install it: pip install "mcp>=2.3,<3".',
+            code="mcp_missing",
+        ) from None
+    serve(settings, entry)
+
+
+@app.command()
 def doctor(
     family: Annotated[
         str | None, typer.Option("--family", "--family-file", help="Default: atlas; with --pin, all.")

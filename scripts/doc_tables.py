@@ -26,7 +26,7 @@ OTHERS = {
     "requirements-dev.txt": "Additional dependencies of the tests",
     "pyproject.toml": "Packaging, ruff, mypy, pytest",
     "package.json": "Tools for the page's modules, pinned; see also eslint.config.js and tsconfig.json",
-    "docs/api.md": "Endpoints for programs, with examples that the tests run",
+    "docs/api.md": "Endpoints for programs and tools for assistants, with examples that the tests run",
     "docs/deploying.md": "As a Hugging Face Space or behind a proxy: configuration, variables, health checks",
     "Dockerfile": "The app in a container, run by an unprivileged user",
     "scripts/gpu_check.sh": "Everything that needs a GPU, checked and measured in one go",

@@ -67,13 +67,13 @@ RUNNERS = {"python": run_python, "sh": run_shell, "js": run_node}
 
 
 def test_every_example_of_a_client_shows_its_output() -> None:
-    assert [language for language, _, _ in EXAMPLES] == ["python", "sh", "js"]
+    assert [language for language, _, _ in EXAMPLES] == ["python", "sh", "js", "python"]
     assert len(re.findall(r"```(?:python|js)\n|```sh\n(?=url)", DOCUMENT)) == len(EXAMPLES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("language", "example", "shown"), EXAMPLES, ids=["gradio_client", "curl", "JavaScript"]
+    ("language", "example", "shown"), EXAMPLES, ids=["gradio_client", "curl", "JavaScript", "MCP"]
 )
 def test_every_example_prints_what_the_document_shows(
     address: str, language: str, example: str, shown: str, monkeypatch: pytest.MonkeyPatch
