@@ -25,7 +25,7 @@ from eft_demo.runs.answers import run_of, scores_of, texts_of
 from eft_demo.runs.events import add_event, empty_traces
 from eft_demo.runs.spec import FIELD_OF, RunSpec, check_family, parse_column
 from eft_demo.runs.trace import RunTrace
-from eft_demo.settings import ALPHA, COLUMNS, SEED, TEMPERATURE, control_range, show_value
+from eft_demo.settings import ALPHA, COLUMNS, CONTROLS, SEED, TEMPERATURE, control_range, show_value
 from eft_demo.ui.columns import MAX_NAME_CHARS, read_columns
 from eft_demo.ui.family_menu import family_choices
 from eft_demo.ui.gate import Refusal
@@ -314,7 +314,7 @@ def _read_spec(
     posted = {"prompt": prompt, "columns": _read_columns(columns), **own, **others}
     used = RunSpec(columns=read_columns(posted.get("columns"))).used_controls
     given = RunSpec(controls=others.get("controls", {})).controls  # type: ignore[arg-type]
-    if unused := [name for name in given if name not in used]:
+    if unused := [name for name in given if name not in (*CONTROLS, *used)]:
         message = f"No column of this run uses {show_value(unused[0])[1:-1]}."
         raise InputError(message, code="unused_control", where="run")
     ranges = {name: limits.default for name in used if (limits := control_range(name))}

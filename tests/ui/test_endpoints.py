@@ -20,8 +20,13 @@ from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.lab import page_client
+from eft_demo.method.recipe import UPSCALED, parse
 from eft_demo.method.sampling import Sampling
+from eft_demo.method.schedule import parse_schedule
+from eft_demo.method.weight_filter import parse_weight_filter
+from eft_demo.runs.conversation import Turn
 from eft_demo.runs.gallery import GALLERY
+from eft_demo.runs.prompt_format import PromptFormat
 from eft_demo.runs.spec import FIRST, RunSpec
 from eft_demo.settings import Settings
 from eft_demo.ui import endpoints, server, visitors
@@ -149,6 +154,37 @@ def test_a_run_may_set_everything_that_a_page_can(api: tuple[Page, httpx.Client]
     ]
 
 
+def test_a_spec_in_the_form_of_the_page_is_the_same_run(api: tuple[Page, httpx.Client]) -> None:
+    spec = RunSpec(
+        prompt="And now?",
+        family="echo",
+        behaviour="pirate",
+        columns=(("Up", UPSCALED), ("Own", parse("small_base + alpha_brief*(brief - small_base)"))),
+        controls={"alpha": 1.5, "beta": 1.0, "alpha_brief": 0.5},
+        sampling=Sampling(temperature=1.2, top_k=20, seed=3),
+        schedule=parse_schedule("first 5"),
+        weight_filter=parse_weight_filter("top-p 0.95"),
+        length=12,
+        formats={"small_base": PromptFormat("plain", "Say: {prompt}\nAssistant:")},
+        system="Be brief.",
+        turns=(Turn("What is it?", ("It is.",)),),
+    )
+    expected = [column.text for column in collect(api[0].service.start_run(spec))]
+    found = answer(api[1], "generate", run=spec.as_posted())
+    assert [column["text"] for column in found["columns"]] == expected
+    assert found["controls"]["alpha"] == 1.5
+
+
+def test_a_cancelled_job_ends_its_run(
+    api: tuple[Page, httpx.Client], gradio: Client, slow_runs: None
+) -> None:
+    job = gradio.submit(CHANT, max_tokens=256, api_name="/generate")
+    until(lambda: job.outputs())
+    (run,) = api[0].live.by_id.values()
+    job.cancel()
+    until(lambda: run.cancelled and not api[0].live.by_id)
+
+
 def test_score_gives_the_log_probs_with_which_the_text_was_written(api: tuple[Page, httpx.Client]) -> None:
     asked = {"prompt": BRIEF_CHANT, "columns": ["Up-scaled:large_base + alpha*(small_tuned - small_base)"]}
     written = answer(api[1], "generate", **asked, temperature=0, max_tokens=3, tokens=True)["columns"][0]
@@ -204,7 +240,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("generate", {"prompt": "x", "columns": ["large_base - alpha*(small_tuned - small_base)"]}, "undoing"),
     ("generate", {"prompt": "x", "run": []}, "run_fields"),
     ("generate", {"prompt": "x", "run": {"n": 1}}, "run_fields"),
-    ("generate", {"prompt": "x", "run": {"controls": {"beta": 1}}}, "unused_control"),
+    ("generate", {"prompt": "x", "run": {"controls": {"alpha_pirate": 1}}}, "unused_control"),
     ("generate", {"prompt": "x", "run": {"controls": 5}}, "controls_type"),
     ("generate", {"prompt": "x", "run": {"family": "other"}}, "unknown_family"),
     ("generate", {"prompt": "x", "tokens": "yes"}, "tokens_type"),
@@ -335,6 +371,16 @@ def test_a_call_ends_when_its_caller_leaves(api: tuple[Page, httpx.Client], slow
         next(stream.iter_lines())
         (run,) = api[0].live.by_id.values()
     until(lambda: run.cancelled and not api[0].live.by_id)
+
+
+@pytest.mark.parametrize("name", ["generate", "score"])
+def test_a_call_whose_reader_has_stalled_is_stopped(
+    api: tuple[Page, httpx.Client], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(visitors.Streams, "is_read", lambda *_: False)
+    kind, found = call(api[1], name, prompt=CHANT, **({"text": "lll"} if name == "score" else {}))
+    assert (kind, found["title"]) == ("error", "unread") and "20 s" in found["error"]
+    assert not api[0].live.by_id
 
 
 def test_an_answer_can_be_read_once_and_by_its_name_only(api: tuple[Page, httpx.Client]) -> None:
