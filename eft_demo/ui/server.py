@@ -44,6 +44,7 @@ LOOK_S = 0.01  # between two looks of an idle Gradio for new runs; its own 0.001
 GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
 FULL = "The server is busy: {} runs have begun or wait. Please try again in a moment."
+NO_ANSWER = "There is no such answer here: each can be read once, from the call that asked for it."
 NOT_HERE = "This server has no such {}. Please reload the page."
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def unknown(demo: Page) -> Unknown:
 
     def check(path: str, query: Mapping[str, str], posted: object) -> Refusal | None:
         if not isinstance(posted, dict):
-            return Refusal(404, NOT_HERE.format("session")) if _is_lost(demo, path, query) else None
+            return _refused_stream(demo, path, query)
         if ROOM_POST.fullmatch(path):  # a phone has no session
             return None
         is_call = CALL.fullmatch(path) is not None  # each has a session of its own
@@ -209,14 +210,16 @@ def unknown(demo: Page) -> Unknown:
     return check
 
 
-def _is_lost(demo: Page, path: str, query: Mapping[str, str]) -> bool:
-    """Whether a request reads a stream that does not exist, or has been read."""
+def _refused_stream(demo: Page, path: str, query: Mapping[str, str]) -> Refusal | None:
+    """Why a stream cannot be read: it does not exist, or has been read."""
     queue, call = demo._queue, CALL.fullmatch(path)
     if call is not None:
-        return call["event"] not in queue.pending_event_ids_session.get(call["event"], ())
-    if path.rstrip("/").endswith("/queue/data"):
-        return query.get("session_hash") not in queue.pending_messages_per_session
-    return "/heartbeat/" in path and not SESSION.fullmatch(path.rpartition("/")[2])
+        is_open = call["event"] in queue.pending_event_ids_session.get(call["event"], ())
+        return None if is_open else Refusal(404, NO_ANSWER)
+    streams = queue.pending_messages_per_session
+    lost = path.rstrip("/").endswith("/queue/data") and query.get("session_hash") not in streams
+    odd = "/heartbeat/" in path and not SESSION.fullmatch(path.rpartition("/")[2])
+    return Refusal(404, NOT_HERE.format("session")) if lost or odd else None
 
 
 def _refused_start(demo: Page, path: str, posted: Mapping[str, object], is_call: bool) -> Refusal | None:

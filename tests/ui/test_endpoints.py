@@ -387,7 +387,8 @@ def test_an_answer_can_be_read_once_and_by_its_name_only(api: tuple[Page, httpx.
     event = begin(api[1], "recorded", {}).json()["event_id"]
     assert [kind for kind, _ in events(api[1], "recorded", event)] == ["complete"]
     for unknown in (event, "none", "x" * 64):
-        assert api[1].get(f"{CALLS}recorded/{unknown}").status_code == 404
+        refused = api[1].get(f"{CALLS}recorded/{unknown}")
+        assert refused.status_code == 404 and "read once" in refused.json()["detail"]
 
 
 def test_calls_leave_nothing_behind(api: tuple[Page, httpx.Client], monkeypatch: pytest.MonkeyPatch) -> None:
