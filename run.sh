@@ -21,6 +21,7 @@ Options of the page:
   --quant KIND        for the large models: none, int8, nf4, fp4, auto
   --base-url URL      completion server that runs the large base, such as http://host:8000/v1
   --root-path PATH    path at which a proxy serves the page
+  --api               also serve the endpoints for programs (docs/api.md)
 
 Variables of the installation:
   EFT_VENV            folder of the virtual environment (default: .venv)

@@ -22,7 +22,9 @@ before it:
     lab/                benchmarks and evaluations
     ui/                 the page and its server
     publish/            repositories for Hugging Face Spaces
-    api, cli            the same from Python and from the command line
+    api                 the same from Python
+    mcp_server          the same as tools for assistants
+    cli                 the same from the command line
 """
 
 from typing import TYPE_CHECKING

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from eft_demo.engine.collect import WAIT_S, make_trace
+from eft_demo.engine.given_text import score_text
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service, ignores_system
 from eft_demo.errors import EFTError, InputError
@@ -107,6 +108,27 @@ class EFT:
         seed, ...) and the other fields of `RunSpec`. Numbers may be those of NumPy. Raises TypeError for
         others, and EFTError for values that are not allowed.
         """
+        spec = self._spec(prompt, columns, fields)
+        run = self._service.start_run(spec)
+        if ignores_system(self._origin.family, run.request.spec):
+            warnings.warn(
+                "No model of this run takes a system prompt, so system changes nothing.", stacklevel=2
+            )
+        return Writing(self, self._origin, run)
+
+    def score(
+        self, prompt: str, text: str, *, columns: Sequence[str] | Mapping[str, str] = (), **fields: Any
+    ) -> Writing:
+        """Score a text as the answer to a prompt: `trace` has its tokens under every column.
+
+        `columns` and `fields` are as in `run`. A space comes first where the prompt ends without one.
+        """
+        run = score_text(self._service, self._spec(prompt, columns, fields), text)
+        return Writing(self, self._origin, run)
+
+    def _spec(
+        self, prompt: str, columns: Sequence[str] | Mapping[str, str], fields: Mapping[str, Any]
+    ) -> RunSpec:
         _check_process(self._process)
         fields = {name: plain_number(value) for name, value in fields.items()}
         own = {name: fields.pop(name) for name in list(fields) if control_range(name)}
@@ -120,12 +142,7 @@ class EFT:
         spec = RunSpec(prompt=prompt, columns=_columns(columns), **fields)
         for name in spec.controls.keys() - CONTROLS.keys() - set(spec.used_controls):
             raise InputError(f"No column of this run uses {name}.")  # most likely a typing error
-        run = self._service.start_run(spec)
-        if ignores_system(self._origin.family, run.request.spec):
-            warnings.warn(
-                "No model of this run takes a system prompt, so system changes nothing.", stacklevel=2
-            )
-        return Writing(self, self._origin, run)
+        return spec
 
     def close(self) -> None:
         """End all runs, stop the engine and let go of the models."""

@@ -156,10 +156,11 @@ def start(
     quantisation: Quantisation = None,
     base_url: BaseUrl = None,
     root_path: Annotated[str | None, typer.Option(help="Path at which a proxy serves the app.")] = None,
+    api: Annotated[bool, typer.Option("--api", help="Also serve the endpoints for programs.")] = False,
 ) -> None:
     """Serve the web app until Ctrl+C."""
     options = {"host": host, "port": port, "quantisation": quantisation, "root_path": root_path}
-    options |= {"family": str(family_file or family or ""), "base_url": base_url}
+    options |= {"family": str(family_file or family or ""), "base_url": base_url, "api": api or None}
     given = {name: value for name, value in options.items() if value not in (None, "")}
     with LastingOutput():
         try:
@@ -630,6 +631,32 @@ def space(
     written = write_space(Settings.from_env(), out, hardware, family)
     made = {"out": str(out), "flavor": written.flavor, "commands": written.commands, "notes": written.notes}
     write_stdout(json.dumps(made) if as_json else str(written))
+
+
+@app.command()
+def mcp(
+    family: FamilyName = "atlas",
+    quantisation: Quantisation = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Serve tools for assistants over MCP, on stdin and stdout: generate, score, explain_token.
+
+    Assistants start this command themselves. It needs the package mcp: pip install "mcp>=2.3,<3".
+    """
+    from eft_demo.families.catalogue import find_entry
+
+    settings = _settings(quantisation, base_url)
+    entry = find_entry(family, settings)
+    try:
+        from eft_demo.mcp_server import serve
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "mcp":
+            raise
+        raise InputError(
+            'The MCP server needs the package mcp. Please install it: pip install "mcp>=2.3,<3".',
+            code="mcp_missing",
+        ) from None
+    serve(settings, entry)
 
 
 @app.command()

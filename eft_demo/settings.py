@@ -260,6 +260,7 @@ class Settings:
     assets: Path = ASSETS
     family: str = "atlas"  # the family that the app starts with
     switch: str = "auto"  # who may load another family: auto = users of the link in the terminal; on, off
+    api: bool = False  # endpoints for programs (docs/api.md): off, so that nobody offers them unawares
     log: str = "text"  # text = warnings and errors on stderr; json = also every run, one object per line
     threads: int = 0  # torch threads; 0 = 1 for the bundled family, else one per CPU
     dtype: str = "auto"  # auto = bf16 if the processor supports it, else fp32 (fp16 on a GPU)

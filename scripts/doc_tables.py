@@ -26,6 +26,7 @@ OTHERS = {
     "requirements-dev.txt": "Additional dependencies of the tests",
     "pyproject.toml": "Packaging, ruff, mypy, pytest",
     "package.json": "Tools for the page's modules, pinned; see also eslint.config.js and tsconfig.json",
+    "docs/api.md": "Endpoints for programs and tools for assistants, with examples that the tests run",
     "docs/deploying.md": "As a Hugging Face Space or behind a proxy: configuration, variables, health checks",
     "Dockerfile": "The app in a container, run by an unprivileged user",
     "scripts/gpu_check.sh": "Everything that needs a GPU, checked and measured in one go",
@@ -91,9 +92,9 @@ def limits(root: Path = ROOT) -> str:
         span = f"{'above ' if control.above_low else ''}{control.low:.10g} to {control.high:.10g}"
         rows.append(f"| {control.name} | {span} | {control.default:g} |{why} |")
     source = (root / "eft_demo" / "settings.py").read_text(encoding="utf-8").partition("class Settings:")[2]
-    field = re.compile(r"^    (\w+): (?:int|float|str) = (\S+)(?:  # (.+))?$", re.MULTILINE)
+    field = re.compile(r"^    (\w+): (?:bool|int|float|str) = (\S+)(?:  # (.+))?$", re.MULTILINE)
     for name, default, why in field.findall(source):
-        default = default.strip('"')
+        default = {"False": "0", "True": "1"}.get(default, default.strip('"'))
         rows.append(f"| `EFT_{name.upper()}` | | {default} | {why} |")
     return "\n".join(rows)
 

@@ -50,8 +50,9 @@ def client_at(url: str, address: str = "127.0.0.1") -> httpx.AsyncClient:
 
 
 async def run_event(client: httpx.AsyncClient) -> tuple[int, int]:
-    """The ids of the page's one event and of its component, which every post names."""
-    (event,) = (await client.get("/config")).json()["dependencies"]
+    """The ids of the page's event and of its component, which every post names."""
+    events = (await client.get("/config")).json()["dependencies"]
+    (event,) = [event for event in events if event["targets"]]  # endpoints have no component
     return event["id"], event["outputs"][0]
 
 

@@ -276,12 +276,7 @@ class RunSpec(BaseModel):
 def check(spec: RunSpec, family: LoadedFamily, settings: Settings) -> RunSpec:
     """Return the run with all defaults filled in. Raises InputError if this app cannot run it."""
     behaviour = check_behaviour(spec.behaviour, family)
-    if spec.family not in ("", family.name):
-        raise InputError(
-            f"This run is for the model family {show_value(spec.family)}, but {family.title} is loaded.",
-            code="unknown_family",
-            where="family",
-        )
+    check_family(spec.family, family)
     columns = spec.columns or FIRST
     if len(columns) > MAX_COLUMNS:
         raise InputError(
@@ -309,6 +304,16 @@ def check(spec: RunSpec, family: LoadedFamily, settings: Settings) -> RunSpec:
             "length": length,
         }
     )
+
+
+def check_family(name: str, family: LoadedFamily) -> None:
+    """Raise InputError if the run is for another family than the loaded one."""
+    if name not in ("", family.name):
+        raise InputError(
+            f"This run is for the model family {show_value(name)}, but {family.title} is loaded.",
+            code="unknown_family",
+            where="family",
+        )
 
 
 def check_behaviour(behaviour: str, family: LoadedFamily) -> str:

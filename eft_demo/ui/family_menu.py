@@ -27,7 +27,7 @@ def menu(service: Service, switch: Switch, headers: Headers, posted: object) -> 
     wanted = request.get("quantisation", switch.settings.quantisation)
     if wanted not in QUANTISATIONS:
         wanted = "auto"
-    choices, problems = _choices(replace(switch.settings, quantisation=str(wanted)))
+    choices, problems = family_choices(replace(switch.settings, quantisation=str(wanted)))
     return json.dumps(
         {
             "now": service.family.name,
@@ -89,7 +89,7 @@ def _why_not(switch: Switch, headers: Headers, posted: object) -> str:
     return refusal_reason(switch.settings, switch.key, claim)
 
 
-def _choices(settings: Settings) -> tuple[list[MenuEntry], list[str]]:
+def family_choices(settings: Settings) -> tuple[list[MenuEntry], list[str]]:
     """Every family with its memory plan, and the errors in the files of the others."""
     free = free_memory()
     choices, problems = [], []

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eft_demo.settings import LOOPBACK, Settings, show_value
-from eft_demo.ui.visitors import network
+from eft_demo.ui.visitors import CALL, network
 from eft_demo.ui.web_modules import FOR_GOOD
 
 # A prompt that is far too long must still arrive whole, or it could not get an error message.
@@ -51,7 +51,7 @@ ABSOLUTE = re.compile(rb"https?://([^/]*)", re.IGNORECASE)
 ALWAYS_OPEN = "/healthz"
 PAGE_HEADER = "x-eft-page"  # set by early.js
 SAFE = ("GET", "HEAD", "OPTIONS")
-ONLY_THE_PAGE = "This app is used through its page; it has no other interface."
+ONLY_THE_PAGE = "This app is used through its page, and by programs only if it was started with --api."
 
 
 class Refusal(NamedTuple):
@@ -73,6 +73,7 @@ class Rules:
     root_path: str
     framed_by: str
     room_bytes: int  # the largest post of a class room
+    api: bool  # whether the endpoints for programs may be called
     run_scale: float  # `Settings.run_scale`: how many times as large an opened file may be
 
 
@@ -92,6 +93,7 @@ def rules(settings: Settings, addresses: Sequence[str] = ()) -> Rules:
         root_path=settings.root_path,
         framed_by="'self' https://huggingface.co" if settings.space else "'self'",
         room_bytes=1000 * settings.max_poll_kb,
+        api=settings.api,
         run_scale=settings.run_scale,
     )
 
@@ -150,9 +152,11 @@ class Gate:
                 f"This app does not accept the host name {name}. Its operator can allow it with "
                 "EFT_ALLOWED_HOSTS, for example where a proxy leads here (docs/deploying.md).",
             )
-        if CLOSED.match(path):
+        call = CALL.fullmatch(path) if self.rules.api else None
+        is_call = call is not None and bool(call["event"]) == (method in SAFE)
+        if CLOSED.match(path) and not is_call:
             return Refusal(404, ONLY_THE_PAGE)
-        return None if method in SAFE else _refused_post(path, headers)
+        return None if method in SAFE else _refused_post(path, headers, is_call)
 
     def _has_allowed_name(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Whether the request names this server. A foreign name may point here too (DNS rebinding)."""
@@ -300,12 +304,12 @@ def _draining(send: Send, receive: Receive) -> Send:
     return sending
 
 
-def _refused_post(path: str, headers: Mapping[str, str]) -> Refusal | None:
+def _refused_post(path: str, headers: Mapping[str, str], is_call: bool) -> Refusal | None:
     """Why a post is refused, judging by its path and headers."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "/upload" in path or kind.startswith("multipart/"):
         return Refusal(403, "This app accepts no file uploads.")
-    if not POSTED.fullmatch(path):
+    if not (is_call or POSTED.fullmatch(path)):
         return Refusal(404, ONLY_THE_PAGE)
     if _is_foreign(headers):
         return Refusal(403, "Only this app's own page may request that. Please open the page.")

@@ -15,7 +15,7 @@ from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.engine.thread import RESTARTING
 from eft_demo.errors import EFTError, InputError, Overloaded
-from eft_demo.runs.events import EndEvent
+from eft_demo.runs.events import EndEvent, Event
 from eft_demo.settings import Settings, show_value
 from eft_demo.ui import stream as wire
 from eft_demo.ui.branches import start_branch, start_same_text
@@ -114,6 +114,10 @@ class LiveRuns:
         if run is not None and late:
             run.cancel()
 
+    def release(self, run_id: str) -> None:
+        """End that registered run: nobody reads it any more."""
+        self.by_id.pop(run_id).cancel()
+
     def _is_active(self, run_id: str) -> bool:
         run = self.by_id.get(run_id)
         return run_id in self._starting or (run is not None and not run.cancelled and not run.done)
@@ -188,8 +192,7 @@ def _run_lines(
             yield wire.error_line("prompt", CLOSING)
         yield load_line(service, run) + wire.line("done")
     finally:
-        run.cancel()
-        del live.by_id[run_id]
+        live.release(run_id)
         live.store.pack(run_id)
 
 
@@ -219,23 +222,33 @@ def _start(
 
 
 def _event_lines(service: Service, run: Run, stored: StoredRun, encoder: wire.Encoder) -> Iterator[str]:
-    """Batches of lines, at most `updates_per_s` of them a second and at least one per heartbeat."""
-    pause_s = 1 / service.settings.updates_per_s
-    open_columns = len(stored.places)
+    """Batches of lines, at least one per heartbeat."""
     beat = 0.0
-    while open_columns:
-        began = time.monotonic()
-        events = [stored.add(event) for event in run.events(HEARTBEAT_S)]
-        if not events and not service.alive:  # no more events will come
-            raise EFTError(CLOSING)
-        open_columns -= sum(isinstance(event, EndEvent) for event in events)
-        lines = "".join(encoder.event_line(event) for event in events)
-        if began - beat >= HEARTBEAT_S or not events:
+    for events in batches(service, run):
+        now_s = time.monotonic()
+        lines = "".join([encoder.event_line(stored.add(event)) for event in events])
+        if now_s - beat >= HEARTBEAT_S or not events:
             lines += load_line(service, run)
-            beat = began
+            beat = now_s
         if not events and (reading := run.reading) and not service.engine.late_of(run):
             lines += wire.line("reading", done=reading[0], of=reading[1])
         yield lines
+
+
+def batches(service: Service, run: Run) -> Iterator[list[Event]]:
+    """The events of a run until its last column has ended, at most `updates_per_s` batches a second.
+
+    There is at least one batch per heartbeat, which may be empty. Raises EFTError if the engine has ended.
+    """
+    pause_s = 1 / service.settings.updates_per_s
+    open_columns = len(run.request.spec.columns)
+    while open_columns:
+        began = time.monotonic()
+        events = run.events(HEARTBEAT_S)
+        if not events and not service.alive:  # no more events will come
+            raise EFTError(CLOSING)
+        open_columns -= sum(isinstance(event, EndEvent) for event in events)
+        yield events
         time.sleep(max(0.0, pause_s - (time.monotonic() - began)) if open_columns else 0)
 
 

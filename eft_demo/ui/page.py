@@ -19,7 +19,7 @@ from eft_demo.models.memory import freeze_loaded_objects
 from eft_demo.models.provenance import made_with
 from eft_demo.runs.spec import FIRST
 from eft_demo.settings import ASSETS, COLUMNS, CONTROLS, Range, Settings, control_range
-from eft_demo.ui import handlers, lessons, links, replays, run_store
+from eft_demo.ui import endpoints, handlers, lessons, links, replays, run_store
 from eft_demo.ui import prompt_formats as formats
 from eft_demo.ui import stream as wire
 from eft_demo.ui.columns import describe_column, presets
@@ -96,6 +96,7 @@ def build_demo(
         yield from handlers.stream_run(demo.service, live, event._data, visitor, in_turn)
         forget(demo, live.streams.forgotten())
 
+    served = Served(lambda: demo.service, lambda: demo.switch, live, turns)
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 600)) as demo:
         column = gr.HTML(
             value=page_line(first, live.store.serial, notice),
@@ -103,7 +104,7 @@ def build_demo(
             js_on_load=loader(),
             apply_default_css=False,
             elem_id="eft",
-            server_functions=server_functions(Served(lambda: demo.service, lambda: demo.switch, live, turns)),
+            server_functions=server_functions(served),
         )
         column.eft_run(
             run_eft,
@@ -113,6 +114,8 @@ def build_demo(
             trigger_mode="multiple",  # a new run need not wait for the end of the old one
             concurrency_limit=MAX_PARALLEL_RUNS,
         )
+        if settings.api:
+            endpoints.offer(served, MAX_PARALLEL_RUNS, lambda: forget(demo, live.streams.forgotten()))
     demo.service, demo.live, demo.column = first, live, column
     demo.switch = Switch(settings, load, demo.switch_service, measure)
     built: Page = demo

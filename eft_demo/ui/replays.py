@@ -55,7 +55,7 @@ def open_recorded(
     visitor: Visitor | None = None,
 ) -> str:
     """JSON {"lines", "repeat"} of a bundled recorded run, or {"error"}: `posted` has its `name`."""
-    return _answer(runs, lambda: _recorded(posted, folder), visitor, service)
+    return _answer(runs, lambda: recorded_run(fields_of(posted).get("name"), folder), visitor, service)
 
 
 def recorded_list(folder: Path = RUNS) -> list[dict[str, str]]:
@@ -100,11 +100,17 @@ def _opened(posted: object, scale: float) -> RunTrace:
     return open_run(text, scale)
 
 
-def _recorded(posted: object, folder: Path) -> RunTrace:
-    name = fields_of(posted).get("name")
+def recorded_run(name: object, folder: Path = RUNS) -> RunTrace:
+    """The bundled recorded run of that name. Raises InputError."""
     if name not in [entry.name for entry in GALLERY]:
-        raise InputError(f"There is no recorded run {show_value(name)}. Please choose one from the list.")
+        message = f"There is no recorded run {show_value(name)}. Please choose one from the list."
+        raise InputError(message, code="unknown_recorded", where="name")
     return read_run(folder / f"{name}.json")
+
+
+def with_its_texts(trace: RunTrace, service: Service) -> RunTrace:
+    """The trace with the texts of its tokens, where it has none and a tokenizer here fits."""
+    return with_texts(trace, _tokens_of(trace.spec.family, service)) if lacks_texts(trace) else trace
 
 
 def _answer(
@@ -115,8 +121,8 @@ def _answer(
         trace = read()
     except EFTError as refusal:
         return error_json(refusal)
-    if service is not None and lacks_texts(trace):
-        trace = with_texts(trace, _tokens_of(trace.spec.family, service))
+    if service is not None:
+        trace = with_its_texts(trace, service)
     run_id = secrets.token_urlsafe(18)
     runs.keep(run_id, StoredRun.of_file(trace), visitor)
     runs.pack(run_id)

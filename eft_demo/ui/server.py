@@ -25,6 +25,7 @@ from eft_demo.host.sockets import address, listen, port_of
 from eft_demo.settings import Settings
 from eft_demo.ui import operators
 from eft_demo.ui.connections import connection_limits, limit_connections
+from eft_demo.ui.endpoints import misfit
 from eft_demo.ui.family_switch import has_key
 from eft_demo.ui.gate import ROOM_POST, Gate, Refusal, Unknown, rules
 from eft_demo.ui.mailboxes import Mailboxes
@@ -32,7 +33,7 @@ from eft_demo.ui.own_address import OwnAddress
 from eft_demo.ui.page import MAX_PARALLEL_RUNS, Page, style
 from eft_demo.ui.room_routes import Rooms
 from eft_demo.ui.serving import Server
-from eft_demo.ui.visitors import Arrivals, TrackArrivals, TrackStreams
+from eft_demo.ui.visitors import CALL, Arrivals, TrackArrivals, TrackStreams
 from eft_demo.ui.web_modules import module_route, page_modules
 from eft_demo.ui.world import route as world_route
 
@@ -43,6 +44,7 @@ LOOK_S = 0.01  # between two looks of an idle Gradio for new runs; its own 0.001
 GOODBYE_S = 3.0  # for cancelled runs to notify their pages
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # Gradio's page makes one of eleven letters and digits
 FULL = "The server is busy: {} runs have begun or wait. Please try again in a moment."
+NO_ANSWER = "There is no such answer here: each can be read once, from the call that asked for it."
 NOT_HERE = "This server has no such {}. Please reload the page."
 
 log = logging.getLogger(__name__)
@@ -189,19 +191,15 @@ def unknown(demo: Page) -> Unknown:
 
     def check(path: str, query: Mapping[str, str], posted: object) -> Refusal | None:
         if not isinstance(posted, dict):
-            streams = demo._queue.pending_messages_per_session
-            lost = path.rstrip("/").endswith("/queue/data") and query.get("session_hash") not in streams
-            odd = "/heartbeat/" in path and not SESSION.fullmatch(path.rpartition("/")[2])
-            return Refusal(404, NOT_HERE.format("session")) if lost or odd else None
+            return _refused_stream(demo, path, query)
         if ROOM_POST.fullmatch(path):  # a phone has no session
             return None
+        is_call = CALL.fullmatch(path) is not None  # each has a session of its own
         session = posted.get("session_hash")
-        if not (isinstance(session, str) and SESSION.fullmatch(session)):
+        if not is_call and not (isinstance(session, str) and SESSION.fullmatch(session)):
             return Refusal(400, "The request must name its session (session_hash).")
-        if "/queue/join" in path and not _known(posted.get("fn_index"), demo.fns):
-            return Refusal(404, NOT_HERE.format("event"))
-        if "/queue/join" in path and (begun := _begun_runs(demo)) >= MAX_PARALLEL_RUNS:
-            return Refusal(503, FULL.format(begun))
+        if is_call or "/queue/join" in path:
+            return _refused_start(demo, path, posted, is_call)
         if "/component_server" not in path:
             return None
         component, name = posted.get("component_id"), posted.get("fn_name")
@@ -210,6 +208,28 @@ def unknown(demo: Page) -> Unknown:
         return None if offered else Refusal(404, NOT_HERE.format("function"))
 
     return check
+
+
+def _refused_stream(demo: Page, path: str, query: Mapping[str, str]) -> Refusal | None:
+    """Why a stream cannot be read: it does not exist, or has been read."""
+    queue, call = demo._queue, CALL.fullmatch(path)
+    if call is not None:
+        is_open = call["event"] in queue.pending_event_ids_session.get(call["event"], ())
+        return None if is_open else Refusal(404, NO_ANSWER)
+    streams = queue.pending_messages_per_session
+    lost = path.rstrip("/").endswith("/queue/data") and query.get("session_hash") not in streams
+    odd = "/heartbeat/" in path and not SESSION.fullmatch(path.rpartition("/")[2])
+    return Refusal(404, NOT_HERE.format("session")) if lost or odd else None
+
+
+def _refused_start(demo: Page, path: str, posted: Mapping[str, object], is_call: bool) -> Refusal | None:
+    """Why a run or a call may not begin."""
+    if not is_call and not _known(posted.get("fn_index"), demo.fns):
+        return Refusal(404, NOT_HERE.format("event"))
+    if (refusal := misfit(demo, path, posted)) is not None:
+        return refusal
+    begun = _begun_runs(demo)
+    return Refusal(503, FULL.format(begun)) if begun >= MAX_PARALLEL_RUNS else None
 
 
 def _begun_runs(demo: Page) -> int:

@@ -9,6 +9,7 @@ runs, pages or Gradio.
 import asyncio
 import ipaddress
 import math
+import re
 import sys
 import time
 from collections import Counter
@@ -30,6 +31,12 @@ MINUTE_S = 60.0
 # While other threads compute, the engine waits this long for each turn, some hundred times a token. With
 # Python's default of 5 ms, heavy work makes a run five times slower; with this, hardly slower.
 SWITCH_S = 0.0001
+
+# A call of an endpoint, in one of Gradio's two forms, and the stream of its answer. Such a call has a session
+# of its own, named like the event.
+CALL = re.compile(
+    r"/gradio_api/call/(?P<named>v2/)?(?!v2(?:/|$))(?P<name>\w{1,40})(?:/(?P<event>[\w-]{1,64}))?/?", re.ASCII
+)
 
 T = TypeVar("T")
 
@@ -120,8 +127,8 @@ class Streams:
             streams = self._open[session]
             return any(s.blocked_since_s is None or s.blocked_since_s > late_s for s in streams)
 
-    def wait(self, visitor: Visitor, settings: Settings) -> bool:
-        """Wait until this visitor listens. Returns whether they do.
+    def wait(self, visitor: Visitor, settings: Settings, listen_s: float | None = None) -> bool:
+        """Wait until this visitor listens, up to `listen_s` or as the settings say. Returns whether they do.
 
         When too many wait, the longest wait of the address with the most waits is ended. Raises Overloaded
         then.
@@ -136,7 +143,8 @@ class Streams:
                 self._changed.notify_all()
             self._waiters.append(waiter)
             self._changed.wait_for(
-                lambda: visitor.session in self._open or waiter.dismissed, settings.listen_s
+                lambda: visitor.session in self._open or waiter.dismissed,
+                settings.listen_s if listen_s is None else listen_s,
             )
             if not waiter.dismissed:
                 self._waiters.remove(waiter)
@@ -147,8 +155,13 @@ class Streams:
             raise Overloaded("Too many runs begin at once, and this one gave way. Please press Run again.")
         return listens
 
+    def read_out(self, session: str) -> None:
+        """A call has been answered, or its caller has gone: nobody will listen to its session again."""
+        with self._changed:
+            self._unheard.append((time.monotonic(), session))
+
     def forgotten(self) -> list[str]:
-        """Sessions that posted a run, never listened and may now be forgotten; each is returned once."""
+        """Sessions that may now be forgotten: none of them listened, or will; each is returned once."""
         past_s = time.monotonic() - FORGET_S
         with self._changed:
             old = [session for since_s, session in self._unheard if since_s < past_s]
@@ -163,10 +176,14 @@ class TrackStreams:
         self.app, self.streams = app, streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].rstrip("/").endswith("/queue/data"):
+        call = CALL.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if call is not None and call["event"]:
+            session = call["event"]
+        elif scope["type"] == "http" and scope["path"].rstrip("/").endswith("/queue/data"):
+            session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+        else:
             await self.app(scope, receive, send)
             return
-        session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
         stream = self.streams.opened(session)
 
         async def sending(message: Message) -> None:
@@ -184,6 +201,14 @@ class TrackStreams:
             await sending({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.streams.closed(session, stream)
+            if call is not None:
+                self.streams.read_out(session)
+
+
+def is_start(path: str) -> bool:
+    """Whether a post there starts a run or calls an endpoint."""
+    call = CALL.fullmatch(path)
+    return path.rstrip("/").endswith("/queue/join") or (call is not None and not call["event"])
 
 
 @dataclass(slots=True)
@@ -203,7 +228,7 @@ class TrackArrivals:
         self.app, self.arrivals = app, arrivals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        counts = scope["type"] == "http" and scope["path"].rstrip("/").endswith("/queue/join")
+        counts = scope["type"] == "http" and is_start(scope["path"])
         self.arrivals.count += counts
         try:
             await self.app(scope, receive, send)

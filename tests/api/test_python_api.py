@@ -45,6 +45,18 @@ def test_a_run_has_the_texts_of_the_same_spec(eft: EFT) -> None:
     assert list(run.texts) == [name for name, _ in FIRST]
 
 
+def test_a_text_of_ones_own_is_scored_under_every_column(eft: EFT) -> None:
+    scored = eft.score(PROMPT, "Lima.", columns=["large_base", "Tuned:assistant"])
+    assert scored.texts == {"large_base": " Lima.", "Tuned": " Lima."}
+    base, tuned = scored.trace.columns
+    assert [record.id for record in base.tokens] == [record.id for record in tuned.tokens]
+    assert base.tokens[0].logprob == base.tokens[0].by_role["large_base"]
+    with pytest.raises(InputError, match="text to score is empty"):
+        eft.score(PROMPT, "")
+    with pytest.raises(TypeError, match="A run has no alhpa"):
+        eft.score(PROMPT, "Lima.", alhpa=1)
+
+
 def test_a_system_prompt_that_no_model_reads_gets_a_warning(eft: EFT) -> None:
     with pytest.warns(UserWarning, match="system changes nothing"):
         eft.run(PROMPT, system="Be brief.", length=2).cancel()

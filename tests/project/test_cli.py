@@ -357,6 +357,32 @@ def test_every_command_has_help_and_json(monkeypatch: Patch, capsys: Capture, co
     assert "--json" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "variable", "offered"),
+    [([], "", False), (["--api"], "", True), ([], "1", True), ([], "0", False)],
+)
+def test_the_endpoints_are_off_unless_asked_for(
+    monkeypatch: Patch, words: list[str], variable: str, offered: bool
+) -> None:
+    started: list[Settings] = []
+    monkeypatch.setattr("eft_demo.ui.page.open_page", lambda *_: None)
+    monkeypatch.setattr("eft_demo.ui.server.launch", lambda _, settings: started.append(settings))
+    monkeypatch.setenv("EFT_API", variable)
+    assert run_cli(monkeypatch, "start", *words) == 0
+    assert [settings.api for settings in started] == [offered]
+
+
+def test_without_the_package_mcp_its_command_says_how_to_install_it(
+    monkeypatch: Patch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    monkeypatch.delitem(sys.modules, "eft_demo.mcp_server", raising=False)
+    assert run_cli(monkeypatch, "mcp", "--family", "tiny") == 2
+    assert 'pip install "mcp>=2.3,<3"' in capsys.readouterr().err
+    assert run_cli(monkeypatch, "mcp", "--family", "none-such") == 2
+    assert "none-such" in capsys.readouterr().err
+
+
 def test_help_does_not_wait_for_torch() -> None:
     code = "import sys; from eft_demo import cli; sys.exit('torch' in sys.modules or 'gradio' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

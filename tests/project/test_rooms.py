@@ -23,13 +23,16 @@ ORDER = [
     ["atlas", "lessons"],
     ["lab", "ui"],
     ["publish"],
-    ["api", "cli"],
+    ["api"],
+    ["mcp_server"],
+    ["cli"],
     ["__main__"],
 ]
 FENCES = {
     "transformers": {"models", "families", "atlas", "lab"},
     "gradio": {"ui"},
     "spaces": {"ui"},
+    "mcp": {"mcp_server"},
 }
 MAX_FUNCTION_LINES = 60
 

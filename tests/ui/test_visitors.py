@@ -97,7 +97,17 @@ def test_a_stream_counts_while_it_is_open(path: str) -> None:
     serve(streams, b"", path, lambda *_: asyncio.sleep(0))  # without a session nothing is counted
 
 
-@pytest.mark.parametrize(("path", "counted"), [("/gradio_api/queue/join", 1), ("/gradio_api/queue/data", 0)])
+@pytest.mark.parametrize(
+    ("path", "counted"),
+    [
+        ("/gradio_api/queue/join", 1),
+        ("/gradio_api/queue/data", 0),
+        ("/gradio_api/call/generate", 1),
+        ("/gradio_api/call/v2/generate", 1),
+        ("/gradio_api/call/v2/generate/some-event", 0),
+        ("/gradio_api/call/v2", 0),
+    ],
+)
 def test_a_posted_run_counts_until_it_is_answered(path: str, counted: int) -> None:
     arrivals = Arrivals()
 
