@@ -46,15 +46,7 @@ def _checked_text(text: object, settings: Settings) -> str:
 
 
 def _encode(family: Family, spec: RunSpec, text: str, settings: Settings) -> list[int]:
-    """The ids of the text after the prompt of the first column's anchor.
-
-    A space comes first where the prompt ends without one, as before an answer that a model writes.
-    """
-    anchor = spec.for_behaviour().columns[0][1].anchor
-    chosen = spec.formats.get(anchor, family.prompts[anchor])
-    after = around(chosen, family.templates.get(anchor)).after
-    apart = not after or after[-1].isspace() or text[0].isspace()
-    ids = family.codec.encode(without_surrogates(text if apart else f" {text}"))
+    ids = answer_tokens(family, spec, text)
     if len(ids) > settings.max_new_tokens:
         raise InputError(
             f"The text to score has {len(ids):,} tokens; the limit is {settings.max_new_tokens:,}. "
@@ -63,3 +55,15 @@ def _encode(family: Family, spec: RunSpec, text: str, settings: Settings) -> lis
             where=WHERE,
         )
     return ids
+
+
+def answer_tokens(family: Family, spec: RunSpec, text: str) -> list[int]:
+    """The ids of the text after the prompt of the first column's anchor. `spec` names its behaviour.
+
+    A space comes first where the prompt ends without one, as before an answer that a model writes.
+    """
+    anchor = spec.for_behaviour().columns[0][1].anchor
+    chosen = spec.formats.get(anchor, family.prompts[anchor])
+    after = around(chosen, family.templates.get(anchor)).after
+    apart = not after or after[-1].isspace() or text[0].isspace()
+    return family.codec.encode(without_surrogates(text if apart else f" {text}"))

@@ -12,6 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from eft_demo.engine.collect import collect
+from eft_demo.engine.given_text import answer_tokens
+from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
 from eft_demo.lab.questions import Asked, says
@@ -19,7 +21,7 @@ from eft_demo.lab.share import Share, share_of
 from eft_demo.method.recipe import BASE, REFERENCE, TUNED, UPSCALED, Recipe
 from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
-from eft_demo.runs.spec import TUNED_SHOWN, Columns, RunSpec
+from eft_demo.runs.spec import TUNED_SHOWN, Columns, RunSpec, check
 from eft_demo.runs.trace import ColumnTrace, TokenRecord
 
 RUNS_AT_ONCE = 32
@@ -156,28 +158,21 @@ def _replies(service: Service, asked: Sequence[tuple[Cell, Asked]], specs: Seque
     """Start all runs of these questions, then read them."""
     started = []
     for (_, question), spec in zip(asked, specs, strict=True):
-        texts = [_tokens(service, spec, choice) for choice in question.choices]
+        named = check(spec, service.family, service.settings)
+        texts = [answer_tokens(service.family, named, choice) for choice in question.choices]
         own = [spec.model_copy(update={"length": len(ids)}) for ids in texts] if texts else [spec]
-        started.append([service.start_run(one, ids) for one, ids in zip(own, texts or [()], strict=True)])
+        started.append([service.start_run(one, ids) for one, ids in zip(own, texts or [[]], strict=True)])
     return [
         _reply(cell, question, spec, [_read(run) for run in runs])
         for (cell, question), spec, runs in zip(asked, specs, started, strict=True)
     ]
 
 
-def _read(run: Any) -> ColumnTrace:
+def _read(run: Run) -> ColumnTrace:
     (trace,) = collect(run)
     if trace.error:
         raise EFTError(f"{trace.name}: {trace.error}")
     return trace
-
-
-def _tokens(service: Service, spec: RunSpec, choice: str) -> tuple[int, ...]:
-    """The choice as the anchor's answer: after a space, unless its prompt ends with one or is a chat's."""
-    family, (_, recipe) = service.family, spec.columns[0]
-    prompt = family.prompts[recipe.for_behaviour(spec.behaviour or family.behaviours[0].role).anchor]
-    joined = prompt.kind == "chat" or prompt.text[-1:].isspace()
-    return tuple(family.codec.encode(choice if joined else f" {choice}"))
 
 
 def _reply(cell: Cell, asked: Asked, spec: RunSpec, traces: Sequence[ColumnTrace]) -> Reply:
