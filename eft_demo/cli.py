@@ -463,10 +463,12 @@ def lm_eval(context: typer.Context) -> None:
         from lm_eval.__main__ import cli_evaluate
 
         from eft_demo.lab import lm_eval_model  # noqa: F401  # registers the model
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "lm_eval":
+            raise
         raise InputError(
-            f"This needs the package lm_eval, and {error.name} is not installed: pip install '.[lm-eval]'",
-            code="not_installed",
+            'This needs the package lm_eval. Please install it: pip install "lm_eval>=0.4.13,<0.5".',
+            code="lm_eval_missing",
         ) from None
     sys.argv = ["lm-eval", *context.args]
     cli_evaluate()
