@@ -22,7 +22,7 @@ from eft_demo.method.recipe import UPSCALED
 from eft_demo.runs.answers import Answer, changes_of, explanation_of, run_of, scores_of
 from eft_demo.runs.export import pieces_of, token_texts
 from eft_demo.runs.trace import ColumnTrace
-from eft_demo.settings import ALPHA, SEED, Settings
+from eft_demo.settings import ALPHA, SEED, TEMPERATURE, Settings
 
 INSTRUCTIONS = """\
 Emulated fine-tuning: a large base model behaves as if it had been tuned, because alpha times what tuning \
@@ -33,7 +33,9 @@ explain_token explains what generate wrote for them."""
 Prompt = Annotated[str, Field(description="The question, as a person would type it.")]
 Alpha = Annotated[
     float,
-    Field(description="Weight of what tuning changed: 0 is the base alone, 1 the paper's choice, up to 5."),
+    Field(
+        description=f"Weight of what tuning changed, from 0 (base alone) to {ALPHA.high:g}; the paper's is 1."
+    ),
 ]
 Behaviour = Annotated[
     str, Field(description="What small_tuned was tuned to, such as pirate; empty for the family's first.")
@@ -43,7 +45,9 @@ Columns = Annotated[
     Field(description="Recipes, as RECIPE or NAME:RECIPE; empty for Base, Tuned and Up-scaled."),
 ]
 Column = Annotated[str, Field(description="The recipe whose text is explained.")]
-Temperature = Annotated[float, Field(description="0 always takes the likeliest token; up to 2.")]
+Temperature = Annotated[
+    float, Field(description=f"0 always takes the likeliest token; up to {TEMPERATURE.high:g}.")
+]
 Seed = Annotated[int, Field(description="Of the random numbers, which all columns share.")]
 MaxTokens = Annotated[int | None, Field(description="The longest answer; null for the default.")]
 Text = Annotated[str, Field(description="The answer to score.")]
