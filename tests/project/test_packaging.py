@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import eft_demo
 from eft_demo.settings import Settings
@@ -41,6 +42,18 @@ def test_every_pin_is_exact_and_named_once() -> None:
     assert {"gradio", "torch", "transformers", "bitsandbytes", "plotly"} <= set(app)
     assert not set(app) & set(dev)
     assert "-r requirements.txt" in (ROOT / "requirements-dev.txt").read_text()
+
+
+def test_the_wheel_accepts_the_pinned_versions_and_none_that_may_break_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    accepted = {asked.name.lower(): asked.specifier for asked in map(Requirement, project["dependencies"])}
+    app = pins("requirements.txt")
+    assert accepted.keys() == app.keys()
+    for name, pinned in app.items():
+        major, *_ = pinned.split(".")
+        assert pinned in accepted[name] and f"{int(major) + 1}.0" not in accepted[name], name
+    assert "2.11.0" in accepted["torch"]  # what a Space with ZeroGPU installs
+    assert "6.32.0" not in accepted["gradio"] and "5.24.0" not in accepted["transformers"]
 
 
 def test_the_tools_of_the_page_are_pinned_and_name_no_registry() -> None:
@@ -128,6 +141,8 @@ def test_the_installed_package_starts_from_any_folder(tmp_path: Path) -> None:
     shutil.rmtree(source)
     (commands,) = site.glob("*.dist-info/entry_points.txt")
     assert "eft-demo = eft_demo.__main__:main" in commands.read_text()
+    about = (commands.parent / "METADATA").read_text(encoding="utf-8")
+    assert "\nRequires-Dist: gradio~=6.31.0\n" in about and "Requires-Dist: torch==" not in about
     elsewhere.mkdir()
     code = "from eft_demo.__main__ import main; main()"  # the code of the script that pip generates
     app = subprocess.Popen(
