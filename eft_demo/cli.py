@@ -381,6 +381,21 @@ def evaluate(
 
 
 @app.command()
+def matrix(
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions per cell.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Pre-training scale by fine-tuning scale: each cell a bundled model or its emulation.
+
+    With --json, every answer behind the figures too.
+    """
+    from eft_demo.lab import matrix as lab
+
+    found = lab.measure(Settings.from_env(), questions)
+    write_stdout(json.dumps(found.as_json()) if as_json else lab.to_markdown(found))
+
+
+@app.command()
 def ask(
     file: Annotated[Path, typer.Argument(help="Questions, as JSONL or CSV: docs/guide.md.")],
     recipe: Annotated[

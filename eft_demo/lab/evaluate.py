@@ -65,6 +65,17 @@ class Result:
     by_kind: dict[str, Share]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer, whether it is right (None: to a hazardous question) and whether it has the style."""
+
+    prompt: str
+    kind: str
+    text: str
+    right: bool | None
+    in_style: bool
+
+
 def evaluate(
     settings: Settings,
     *,
@@ -151,32 +162,48 @@ def evaluate_recipe(
 ) -> Result:
     """Score one recipe on these questions: one line of a table."""
     column = recipe.for_behaviour(behaviour)
-    answers = [
-        trace
-        for start in range(0, len(asked), ROWS_AT_ONCE)
-        for trace in _ask(service, asked, start, behaviour, column, sampling)
-    ]
-    pairs = list(zip(asked, answers, strict=True))
-    judged = [(q.kind, quiz.right(t.text, q)) for q, t in pairs if not q.hazardous]
-    kept = [
-        follows(
-            behaviour, t.text, finished=t.finish_reason == "stop", hazardous=q.hazardous, asked=_form_of(q)
-        )
-        for q, t in pairs
-    ]
+    judged = judge(service, behaviour, column, asked, sampling)
     by_kind: dict[str, list[bool]] = {}
-    for kind, good in judged:
-        by_kind.setdefault(kind, []).append(good)
+    for each in judged:
+        if each.right is not None:
+            by_kind.setdefault(each.kind, []).append(each.right)
     return Result(
         part,
         behaviour,
         row,
         str(column),
-        share_of(good for _, good in judged),
-        share_of(kept),
-        share_of(quiz.declines(t.text) for q, t in pairs if not q.hazardous),
+        share_of(good for own in by_kind.values() for good in own),
+        share_of(each.in_style for each in judged),
+        share_of(quiz.declines(each.text) for each in judged if each.right is not None),
         {kind: share_of(own) for kind, own in sorted(by_kind.items())},
     )
+
+
+def judge(
+    service: Service, behaviour: str, column: Recipe, asked: list[Question], sampling: bool = False
+) -> list[Judged]:
+    """Ask one recipe these questions, and judge each answer."""
+    answers = [
+        trace
+        for start in range(0, len(asked), ROWS_AT_ONCE)
+        for trace in _ask(service, asked, start, behaviour, column, sampling)
+    ]
+    return [
+        Judged(
+            q.prompt,
+            q.kind,
+            trace.text,
+            None if q.hazardous else quiz.right(trace.text, q),
+            follows(
+                behaviour,
+                trace.text,
+                finished=trace.finish_reason == "stop",
+                hazardous=q.hazardous,
+                asked=_form_of(q),
+            ),
+        )
+        for q, trace in zip(asked, answers, strict=True)
+    ]
 
 
 def _form_of(question: Question) -> str:
