@@ -88,7 +88,7 @@ class Site:
 
     def _used_page(self, options: dict[str, Any]) -> Any:
         """The page of an earlier test that had the same options, emptied; None if there is none."""
-        context = next((known for made_with, known in self.contexts if made_with == options), None)
+        context = next((known for made_with, known in self.open_contexts() if made_with == options), None)
         if context is None or len(context.pages) != 1 or self.kept.get(context.pages[0]) != []:
             return None  # the last case: it is in use, so it has listeners
         (page,) = context.pages
@@ -103,8 +103,8 @@ class Site:
 
     def new_page(self, **options: Any) -> Any:
         """An empty page of a visitor who stored nothing. The HTTP cache may be warm: that halves a load."""
-        fitting = (known for made_with, known in self.contexts if made_with == options and not known.pages)
-        context = next(fitting, None)
+        known = ((made_with, context) for made_with, context in self.open_contexts() if not context.pages)
+        context = next((context for made_with, context in known if made_with == options), None)
         if context:
             self._prepare(context)
             page = context.new_page()
@@ -114,6 +114,11 @@ class Site:
         context.set_default_timeout(SLOW_MS)
         self.contexts.append((options, context))
         return context.new_page()
+
+    def open_contexts(self) -> list[tuple[dict[str, Any], Any]]:
+        """Those that no test has closed."""
+        self.contexts[:] = [pair for pair in self.contexts if pair[1] in self.browser.contexts]
+        return self.contexts
 
     def _prepare(self, context: Any) -> None:
         context.set_offline(False)
@@ -145,9 +150,6 @@ class Site:
             for page in context.pages:
                 if page not in self.kept:
                     page.close()
-        self.contexts[:] = [
-            (made, context) for made, context in self.contexts if context in self.browser.contexts
-        ]
         complaints, self.complaints = self.complaints, []
         assert not acted and not complaints, (acted, complaints)
 
@@ -188,7 +190,7 @@ def serving(service: Service, browser: Any, *more: Any) -> Iterator[Site]:
     demo = build_demo(service, settings, *more)
     site = Site(server.start(demo, settings), demo, browser, CONTEXTS.setdefault(browser, []))
     yield site
-    for _, context in site.contexts:
+    for _, context in site.open_contexts():
         for page in context.pages:
             page.close()
     server.stop(demo)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -29,9 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "What is the capital of Peru?"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def eft(tiny_settings: Settings) -> Iterator[EFT]:
-    with eft_demo.load("tiny", tiny_settings) as eft:
+    # Its settings differ from those of the tests that load the family again, which would get a warning.
+    with eft_demo.load("tiny", replace(tiny_settings, max_kept_mb=1)) as eft:
         yield eft
 
 

@@ -61,7 +61,7 @@ LAYOUTS = {
         "proxy_set_header X-Forwarded-Host inner.invalid; proxy_set_header X-Forwarded-Proto https; " + PLAIN,
     ),
 }
-USUAL = ("bare", "stripped", "not stripped", "the document, under a path")
+USUAL = ("bare", "the document, under a path")
 # What the hub's page allows its frame.
 SANDBOX = "allow-downloads allow-forms allow-modals allow-popups allow-same-origin allow-scripts"
 FONT_IS_HERE = (

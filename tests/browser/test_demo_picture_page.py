@@ -10,6 +10,7 @@ from PIL import Image
 from eft_demo.settings import Settings
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, serving
+from tests.tiers import exhaustive
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -21,6 +22,7 @@ def site(browser: Any) -> Iterator[Site]:
         yield site
 
 
+@exhaustive
 def test_the_picture_of_the_readme_can_be_made_again(site: Site, tmp_path: Path) -> None:
     from scripts.demo_picture import PROMPT, film, main_act, write  # noqa: PLC0415  # needs playwright
 

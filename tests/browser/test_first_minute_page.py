@@ -11,6 +11,7 @@ from eft_demo.engine.service import Service
 from eft_demo.settings import Settings
 from eft_demo.ui.page import page_line
 from tests.site import BROWSER_MARKS, Site, run, serving, stays, texts, violations, wait_end
+from tests.tiers import exhaustive
 
 pytestmark = BROWSER_MARKS
 VIEWED = """() => ['.dial', '.columns', '.attribution', '.side'].map(part => {
@@ -220,6 +221,7 @@ def test_run_on_a_new_page_writes_the_texts_of_the_recorded_run(site: Site) -> N
         assert item.bounding_box()["width"] < menu["width"]
 
 
+@exhaustive
 def test_a_link_with_the_question_of_the_recorded_run_keeps_its_settings(site: Site) -> None:
     welcome(site)
     page = site.open(1280, 720)

@@ -200,6 +200,7 @@ class Tree(Script):
         yield self.lines(posted["n"], f"run {posted['n']}", origin)
 
 
+@exhaustive
 def test_the_tree_shows_every_hostile_text_verbatim(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = ["".join(map(storable, HOSTILE[i : i + 5])).encode() for i in range(0, len(HOSTILE), 5)]
     tree = Tree([("Up-scaled", UPSCALED)], [b"", *pieces])

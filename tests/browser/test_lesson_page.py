@@ -12,7 +12,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import lessons
 from tests.fakes import make_service
 from tests.site import BROWSER_MARKS, Site, serving, violations
-from tests.tiers import first_of
+from tests.tiers import exhaustive, first_of
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 pytestmark = BROWSER_MARKS
@@ -171,6 +171,7 @@ def test_showing_a_step_again_by_keyboard_leaves_the_focus_at_the_step(browser: 
         page.wait_for_function("document.activeElement.dataset.part === 'lesson-title'")
 
 
+@exhaustive
 def test_a_person_s_own_run_is_named_and_a_recorded_one_stays_after_the_lesson(browser: Any) -> None:
     with serving(make_service(Settings()), browser) as site:
         page = lesson_after_own_run(site)

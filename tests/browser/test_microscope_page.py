@@ -298,6 +298,7 @@ def walk(page: Any) -> tuple[set[str], set[int]]:
     return places, sentences
 
 
+@exhaustive
 def test_the_layout_stays_while_keys_move_through_tokens(page: Any, served: Site, path: Path) -> None:
     for this in (page, opened(served, path, 360)):
         places, sentences = walk(this)
@@ -335,7 +336,8 @@ def test_the_plot_and_the_text_select_each_others_tokens(page: Any, name: str) -
     page.wait_for_function(MARKED, arg=BOXES[name])
 
 
-@MAINLY_BARS
+@exhaustive
+@TABS
 def test_the_zoom_of_a_plot_survives_other_actions(page: Any, name: str) -> None:
     focus_token(page, 4)
     open_tab(page, name)

@@ -188,7 +188,7 @@ def test_the_run_continues_when_the_network_returns(demo: Page, context: Any) ->
         assert page.locator("[data-error=prompt]").is_hidden()
 
 
-@pytest.mark.parametrize("others", [5, 6])
+@pytest.mark.parametrize("others", first_of(6, 5))
 def test_tabs_that_leave_no_connection_are_named(demo: Page, context: Any, others: int) -> None:
     elsewhere = visit(context, demo.url)  # has as many runs as that many tabs, without their connections
     elsewhere.evaluate(

@@ -103,6 +103,7 @@ def test_a_run_and_its_log_odds_load_the_light_script_alone(site: Site) -> None:
     assert page.evaluate(SCRIPTS) == [LIGHT]
 
 
+@exhaustive
 def test_the_what_if_plot_loads_the_full_script_and_the_bars_stay_as_they_were(site: Site) -> None:
     page = ran(site)
     kinds = page.evaluate(TYPES, BARS)

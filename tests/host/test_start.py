@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.tiers import exhaustive
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SLOW_S = 120  # a busy machine is not a failure
@@ -155,6 +157,7 @@ def test_the_app_starts_as_any_user_in_any_folder_on_a_read_only_disk(tmp_path: 
     assert end[0].status == 0 and end[0].complaints == ""
 
 
+@exhaustive
 def test_the_app_starts_with_an_empty_environment() -> None:
     with started(PAGE_ALONE, env={}) as (address, end):
         assert httpx.get(address, trust_env=False, timeout=SLOW_S).status_code == 200

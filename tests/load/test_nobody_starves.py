@@ -14,6 +14,7 @@ from eft_demo.settings import Settings
 from eft_demo.ui import server
 from eft_demo.ui.page import Page, build_demo
 from tests.fakes import CHANT, make_service
+from tests.tiers import exhaustive
 from tests.waiting import until
 
 pytestmark = pytest.mark.load
@@ -145,6 +146,7 @@ def test_thirty_visitors_at_one_address_keep_all_their_runs(place: Place) -> Non
         assert sum(thing.opened for thing in kept.by_id.values()) == 4 * SETTINGS.max_opened_files
 
 
+@exhaustive
 def test_traces_are_opened_one_at_a_time(place: Place) -> None:
     with place.at(VICTIM) as client, place.at(ATTACKER) as attacker, ThreadPoolExecutor(16) as pool:
         run = place.run(client, "v", CHANT, 200)[0]["id"]

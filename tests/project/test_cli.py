@@ -375,7 +375,8 @@ def test_the_endpoints_are_off_unless_asked_for(
 def test_without_the_package_mcp_its_command_says_how_to_install_it(
     monkeypatch: Patch, capsys: Capture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mcp", None)
+    for name in ("mcp", *(name for name in sys.modules if name.startswith("mcp."))):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "eft_demo.mcp_server", raising=False)
     assert run_cli(monkeypatch, "mcp", "--family", "tiny") == 2
     assert 'pip install "mcp>=2.3,<3"' in capsys.readouterr().err

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import make_real_family
+from tests.tiers import exhaustive
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -94,12 +95,14 @@ def test_the_guide_adds_five_extensions_with_one_file_and_one_line_each() -> Non
         assert len([line for line in added if not line.startswith("from ")]) <= 1
 
 
+@exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if "browser" not in name])
 def test_the_extended_copy_passes_its_tests(name: str, outcome: str) -> None:
     assert re.search(rf"::{name} PASSED", outcome), outcome[-8000:]
 
 
+@exhaustive
 @pytest.mark.browser
 def test_the_extended_copy_shows_the_extensions_in_the_browser(outcome: str) -> None:
     (name,) = [name for name in NAMES if "browser" in name]
@@ -108,6 +111,7 @@ def test_the_extended_copy_shows_the_extensions_in_the_browser(outcome: str) -> 
     assert f"::{name} PASSED" in outcome, outcome[-8000:]
 
 
+@exhaustive
 def test_the_added_files_pass_the_linters(copy: Path, outcome: str) -> None:
     """The code shown is as the rest of the program has to be."""
     assert "test_rooms.py" in outcome and "FAILED tests/project/test_rooms.py" not in outcome

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.image import Image, ignored, instructions
+from tests.tiers import exhaustive
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 120.0  # a busy machine is not a failure
@@ -79,6 +80,7 @@ def readable_packages(folder: Path) -> Path:
     return folder / "packages"
 
 
+@exhaustive
 @pytest.mark.slow
 def test_the_steps_run_unprivileged_and_the_app_reports_healthy(folder: Path) -> None:
     if os.getuid() == 0 and shutil.which("setpriv") is None:
