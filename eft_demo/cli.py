@@ -44,6 +44,7 @@ from eft_demo.settings import (
     CONTROLS,
     NO_FAMILY,
     Settings,
+    check_control,
     notes_on_unknown,
     show_value,
 )
@@ -428,11 +429,13 @@ def ask(
 
     questions = read_questions(file)
     columns = tuple(parse_column(text) for text in recipe or ()) or FIRST
-    alphas = [ALPHA.check(value) for value in alpha or [ALPHA.default]]
+    settings = _settings(quantisation, base_url)
+    negative = settings.allow_negative_alpha
+    alphas = [check_control("alpha", value, negative) for value in alpha or [ALPHA.default]]
     drawn = _page_sampling(seed) if sampling else None
     if out:
         check_file(out, "--out")
-    service = _load(_settings(quantisation, base_url), family, columns)
+    service = _load(settings, family, columns)
     count = len(questions) * len(lab.cells_of(columns, alphas))
     replies: list[Reply] = []
     try:

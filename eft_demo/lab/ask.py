@@ -23,6 +23,7 @@ from eft_demo.method.sampling import Sampling
 from eft_demo.method.speculation import Speculation
 from eft_demo.runs.spec import TUNED_SHOWN, Columns, RunSpec, check
 from eft_demo.runs.trace import ColumnTrace, TokenRecord
+from eft_demo.settings import control_range
 
 RUNS_AT_ONCE = 32
 NGRAM = 4  # tokens that count as repeated if the text has had them before
@@ -142,11 +143,12 @@ def _spec(
     cell: Cell, asked: Asked, place: int, behaviour: str, sampling: Sampling | None, length: int | None
 ) -> RunSpec:
     plain = sampling or Sampling(temperature=0.0, top_p=1.0)
+    sliders = {name: limits.default for name in cell.recipe.controls if (limits := control_range(name))}
     return RunSpec(
         prompt=asked.prompt,
         behaviour=behaviour,
         columns=((cell.column, cell.recipe),),
-        controls={} if cell.alpha is None else {"alpha": cell.alpha},
+        controls=sliders if cell.alpha is None else {**sliders, "alpha": cell.alpha},
         sampling=Sampling(**{**asdict(plain), "seed": plain.seed + place}),
         length=length,
         # In bf16 drafts may change the rounding, and whether to draft depends on the machine's load.
@@ -318,7 +320,7 @@ def _differences(replies: Iterable[Reply]) -> list[str]:
         return []
     lines = ["", f"{len(split)} questions are right in one column and wrong in another."]
     for own in split[:SHOWN]:
-        lines += ["", f"Line {own[0].line}: {own[0].prompt}"]
+        lines += ["", f"Line {own[0].line}: {' '.join(own[0].prompt.split())}"]
         lines += [
             f"- {'right' if r.right else 'wrong'}, {title_of(r)}: {' '.join(r.text.split())}" for r in own
         ]

@@ -100,6 +100,14 @@ def test_the_figures_are_counts_of_the_replies(replies: list[Reply]) -> None:
     assert plain.lead_nats == pytest.approx(0, abs=1e-4)
 
 
+def test_other_sliders_are_at_their_defaults(service: Service) -> None:
+    blend = parse("large_base + alpha_pirate*(pirate - small_base)")
+    fixed = parse("large_base + 1*(pirate - small_base)")
+    found = list(ask(service, QUESTIONS[:1], (("Blend", blend), ("Fixed", fixed)), [0.5], length=LENGTH))
+    assert [reply.alpha for reply in found] == [None, None]
+    assert found[0].text == found[1].text
+
+
 def test_an_unusable_recipe_is_refused(service: Service) -> None:
     with pytest.raises(InputError) as refused:
         next(ask(service, QUESTIONS, (("Mine", parse("huge_base")),), [1.0]))
