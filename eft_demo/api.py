@@ -208,7 +208,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What is told of a family after its models are gone."""
+    """What a run needs of its family, also after the models are gone."""
 
     family: Family
     plan: Plan | None

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from inspect import Parameter
 from pathlib import Path
@@ -317,11 +317,11 @@ def _load(settings: Settings, family: str, columns: Columns) -> Service:
     with end_quietly():
         from eft_demo.engine.service import Service
         from eft_demo.families.catalogue import find_entry
+        from eft_demo.families.family import roles_for
 
     entry = find_entry(family, settings)
     named = {role for _, recipe in columns for role in recipe.roles}
-    wanted = [role.role for role in entry.roles.values() if not role.optional or role.role in named]
-    return Service.load(settings, entry, wanted, _watcher())
+    return Service.load(settings, entry, roles_for(entry, named), _watcher())
 
 
 def _behaviour(name: str | None) -> str:
@@ -477,17 +477,10 @@ def _print_count(done: int, count: int) -> None:
 )
 def lm_eval(context: typer.Context) -> None:
     """Run EleutherAI's harness, in which `--model eft` is a recipe of a family: docs/models.md."""
-    try:
+    with _needing("This", "lm_eval", "lm_eval>=0.4.13,<0.5"):
         from lm_eval.__main__ import cli_evaluate
 
         from eft_demo.lab import lm_eval_model  # noqa: F401  # registers the model
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "lm_eval":
-            raise
-        raise InputError(
-            'This needs the package lm_eval. Please install it: pip install "lm_eval>=0.4.13,<0.5".',
-            code="lm_eval_missing",
-        ) from None
     sys.argv = ["lm-eval", *context.args]
     cli_evaluate()
 
@@ -667,15 +660,8 @@ def mcp(
 
     settings = _settings(quantisation, base_url)
     entry = find_entry(family, settings)
-    try:
+    with _needing("The MCP server", "mcp", "mcp>=2.3,<3"):
         from eft_demo.mcp_server import serve
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "mcp":
-            raise
-        raise InputError(
-            'The MCP server needs the package mcp. Please install it: pip install "mcp>=2.3,<3".',
-            code="mcp_missing",
-        ) from None
     serve(settings, entry)
 
 
@@ -717,6 +703,20 @@ def doctor(
             write_stdout(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<14} {check.detail}")
     if not all(check.ok for check in checks):
         raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def _needing(what: str, package: str, requirement: str) -> Iterator[None]:
+    """Turn a missing optional package into an InputError that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != package:
+            raise
+        raise InputError(
+            f'{what} needs the package {package}. Please install it: pip install "{requirement}".',
+            code=f"{package}_missing",
+        ) from None
 
 
 def _settings(quantisation: str | None, base_url: str | None) -> Settings:

@@ -20,7 +20,7 @@ WAIT_S = 1.0  # how long one wait may block; an event ends it immediately
 
 
 class Origin(Protocol):
-    """What a trace tells of the models: a `Service`, or what is left of one whose models are gone."""
+    """Where a trace comes from: a `Service`, or what is kept of one whose models are gone."""
 
     @property
     def family(self) -> Family:
@@ -43,15 +43,13 @@ def collect(run: Run) -> list[ColumnTrace]:
     return traces
 
 
-def make_trace(
-    service: Origin, spec: RunSpec, columns: Sequence[ColumnTrace], known: bool = True
-) -> RunTrace:
+def make_trace(origin: Origin, spec: RunSpec, columns: Sequence[ColumnTrace], known: bool = True) -> RunTrace:
     """A trace of the run so far: the spec, the columns, the text of their tokens and the models' provenance.
 
     `columns` may be only some of the run's and may still grow. Set `known` to False if some of them were not
     generated here: the trace then carries no provenance.
     """
-    now = [_snapshot(column, service.family.token_bytes) for column in columns]
+    now = [_snapshot(column, origin.family.token_bytes) for column in columns]
     pairs = columns_of(now)
     roles = roles_of(pairs)
     formats = {role: own for role, own in spec.formats.items() if role in roles}
@@ -60,8 +58,8 @@ def make_trace(
     return RunTrace(
         spec.model_copy(update=shown),
         now,
-        gather_pieces(now, service.family.token_bytes),
-        made_with(service.family, service.plan, roles) if known else None,
+        gather_pieces(now, origin.family.token_bytes),
+        made_with(origin.family, origin.plan, roles) if known else None,
     )
 
 

@@ -36,25 +36,23 @@ def _checked_text(text: object, settings: Settings) -> str:
     if not text.strip():
         raise InputError("The text to score is empty. Please give one.", code="text_empty", where=WHERE)
     if len(text) > settings.max_prompt_chars:
-        raise InputError(
-            f"The text to score has {len(text):,} characters; the limit is {settings.max_prompt_chars:,}. "
-            "Please shorten it.",
-            code="text_too_long",
-            where=WHERE,
-        )
+        raise _too_long(f"{len(text):,} characters", settings.max_prompt_chars)
     return text
 
 
 def _encode(family: Family, spec: RunSpec, text: str, settings: Settings) -> list[int]:
     ids = answer_tokens(family, spec, text)
     if len(ids) > settings.max_new_tokens:
-        raise InputError(
-            f"The text to score has {len(ids):,} tokens; the limit is {settings.max_new_tokens:,}. "
-            "Please shorten it.",
-            code="text_too_long",
-            where=WHERE,
-        )
+        raise _too_long(f"{len(ids):,} tokens", settings.max_new_tokens)
     return ids
+
+
+def _too_long(size: str, limit: int) -> InputError:
+    return InputError(
+        f"The text to score has {size}; the limit is {limit:,}. Please shorten it.",
+        code="text_too_long",
+        where=WHERE,
+    )
 
 
 def answer_tokens(family: Family, spec: RunSpec, text: str) -> list[int]:

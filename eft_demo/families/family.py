@@ -5,7 +5,7 @@ tokens; does not know how a model runs. Missing or damaged files raise a FamilyE
 what to do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -141,13 +141,16 @@ def chosen_roles(entry: Entry, roles: Iterable[str] | None = None) -> tuple[str,
 
     Raises FamilyError for an unknown role.
     """
-    if roles is None:
-        roles = [role.role for role in entry.roles.values() if not role.optional]
-    wanted = dict.fromkeys((LARGE_BASE, SMALL_BASE, *roles))
+    wanted = dict.fromkeys((LARGE_BASE, SMALL_BASE, *(roles_for(entry) if roles is None else roles)))
     if unknown := [role for role in wanted if role not in entry.roles]:
         raise FamilyError(f"The family {entry.title} has no {unknown[0]}; it has {', '.join(entry.roles)}.")
     bases = dict.fromkeys(base for role in wanted if (base := entry.roles[role].loaded_with) in entry.roles)
     return tuple(role for role in entry.roles if role in wanted or role in bases)
+
+
+def roles_for(entry: Entry, named: Collection[str] = ()) -> list[str]:
+    """The roles to load for recipes that name these: of the optional ones, only the named."""
+    return [role.role for role in entry.roles.values() if not role.optional or role.role in named]
 
 
 def encode_prompt(

@@ -7,7 +7,7 @@ Knows questions, services and recipes; knows no page.
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,7 @@ from eft_demo.engine.given_text import answer_tokens
 from eft_demo.engine.run import Run
 from eft_demo.engine.service import Service
 from eft_demo.errors import EFTError
+from eft_demo.lab.harness import GREEDY
 from eft_demo.lab.questions import Asked, says
 from eft_demo.lab.share import Share, share_of
 from eft_demo.method.recipe import BASE, REFERENCE, TUNED, UPSCALED, Recipe
@@ -142,14 +143,14 @@ def cells_of(columns: Columns, alphas: Sequence[float]) -> list[Cell]:
 def _spec(
     cell: Cell, asked: Asked, place: int, behaviour: str, sampling: Sampling | None, length: int | None
 ) -> RunSpec:
-    plain = sampling or Sampling(temperature=0.0, top_p=1.0)
+    plain = sampling or GREEDY
     sliders = {name: limits.default for name in cell.recipe.controls if (limits := control_range(name))}
     return RunSpec(
         prompt=asked.prompt,
         behaviour=behaviour,
         columns=((cell.column, cell.recipe),),
         controls=sliders if cell.alpha is None else {**sliders, "alpha": cell.alpha},
-        sampling=Sampling(**{**asdict(plain), "seed": plain.seed + place}),
+        sampling=replace(plain, seed=plain.seed + place),
         length=length,
         # In bf16 drafts may change the rounding, and whether to draft depends on the machine's load.
         speculation=Speculation("off"),

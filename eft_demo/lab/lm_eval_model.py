@@ -15,6 +15,7 @@ from lm_eval.api.registry import register_model
 from eft_demo.engine.service import Service
 from eft_demo.errors import InputError
 from eft_demo.families.catalogue import find_entry
+from eft_demo.families.family import roles_for
 from eft_demo.lab import harness
 from eft_demo.method.recipe import UPSCALED, parse
 from eft_demo.method.sampling import Sampling
@@ -56,9 +57,7 @@ class RecipeModel(LM):  # type: ignore[misc]  # lm_eval may be missing
             )
         asked, settings = parse(recipe), harness.harness_settings(Settings.from_env(), context)
         entry = find_entry(family, settings)
-        named = set(asked.roles)
-        roles = [role.role for role in entry.roles.values() if not role.optional or role.role in named]
-        self.service = Service.load(settings, entry, roles)
+        self.service = Service.load(settings, entry, roles_for(entry, asked.roles))
         self.model = harness.asked(self.service, asked, controls, behaviour)
         self.prompts = prompts
 

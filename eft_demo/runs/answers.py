@@ -11,10 +11,9 @@ from typing import Any
 from eft_demo.method.recipe import Recipe, parse
 from eft_demo.runs.export import Pieces, label_of, pieces_of, token_texts
 from eft_demo.runs.text import without_surrogates
-from eft_demo.runs.trace import Candidate, ColumnTrace, RunTrace, TokenRecord, seed_of
+from eft_demo.runs.trace import FILE_DIGITS, Candidate, ColumnTrace, RunTrace, TokenRecord, seed_of
 from eft_demo.settings import HIGHEST_WEIGHT
 
-DIGITS = 6  # of a log-prob, as in saved runs
 SAYABLE_NATS = 0.05  # smaller differences are not mentioned
 SHOWN_CANDIDATES = 8
 
@@ -96,7 +95,7 @@ def explanation_of(column: ColumnTrace, position: int, pieces: Pieces) -> Answer
 
 def nats(value: float) -> float | None:
     """A log-prob for JSON: rounded, and None for minus infinity."""
-    return round(value, DIGITS) if math.isfinite(value) else None
+    return round(value, FILE_DIGITS) if math.isfinite(value) else None
 
 
 def text_of(token: int, pieces: Pieces) -> str:
@@ -158,7 +157,7 @@ def _score(tokens: Sequence[TokenRecord]) -> Answer:
     """Both are None if a token is impossible; so is the perplexity of no text."""
     total = math.fsum(record.logprob for record in tokens)
     mean = -total / len(tokens) if tokens else math.inf
-    return {"logprob": nats(total), "perplexity": round(math.exp(mean), DIGITS) if mean < 700 else None}
+    return {"logprob": nats(total), "perplexity": round(math.exp(mean), FILE_DIGITS) if mean < 700 else None}
 
 
 def _term_text(recipe: Recipe, place: int) -> str:

@@ -30,12 +30,12 @@ const goesOnFromOthers = (then, now) => then && now ? then.turns.length > 0 && p
 
 // Before the first turn nothing else of a conversation counts: its names and choice may be those of one that was left.
 /** @type {(conversation: Conversation | undefined) => string} */
-const told = (conversation) => (conversation?.turns.length ? plain(conversation) : "");
+const turnsText = (conversation) => (conversation?.turns.length ? plain(conversation) : "");
 
 // Whether both ask the same question, sliders aside, so that a person has typed and chosen nothing in between.
 /** @type {(asked: Record<string, any> | undefined, now: Record<string, any>) => boolean} */
 export function isSameQuestion(asked, now) {
-  return asked !== undefined && asked.prompt === now.prompt && !changesFrom(asked, now).length && told(asked.conversation) === told(now.conversation);
+  return asked !== undefined && asked.prompt === now.prompt && !changesFrom(asked, now).length && turnsText(asked.conversation) === turnsText(now.conversation);
 }
 
 // The sliders at the end of a run, as far as its tokens record them.
